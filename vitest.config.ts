@@ -1,0 +1,22 @@
+import { defineConfig } from 'vitest/config';
+
+// `unit` needs no server and stays fast; `integration` starts real Postgres, Temporal and processes.
+const unit = ['test/core/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/config/**/*.test.ts', 'test/*.test.ts'];
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: unit } },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/**/*.test.ts'],
+          exclude: unit,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+});
