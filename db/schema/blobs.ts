@@ -1,0 +1,11 @@
+import { bigint, pgTable, text } from 'drizzle-orm/pg-core';
+import { instant } from './columns.ts';
+
+/** Every blob has a row, written after its bytes are complete and verified; every reference is a foreign key. */
+export const blobs = pgTable('blobs', {
+  sha256: text('sha256').primaryKey(),
+  sizeBytes: bigint('size_bytes', { mode: 'number' }).notNull(),
+  state: text('state').$type<'live' | 'deleting'>().notNull().default('live'),
+  touchedAt: instant('touched_at').notNull().defaultNow(),
+  createdAt: instant('created_at').notNull().defaultNow(),
+});
