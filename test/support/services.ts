@@ -1,0 +1,61 @@
+// vitest's global set-up: offers the servers that tests need, starting each at most once and only when a test asks.
+// They run under the same guard as the embedded stack, so that a killed test run leaves nothing behind.
+import { chmod, mkdtemp } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { type Guard, startGuard } from '#embedded/guard.ts';
+import { freePort } from '#embedded/ports.ts';
+import { preparePostgres } from '#embedded/postgres.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    servicesUrl: string;
+  }
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  let guard: Promise<Guard> | undefined;
+  let home: Promise<string> | undefined;
+  const started = new Map<string, Promise<unknown>>();
+  const starters: Record<string, (guard: Guard, home: string) => Promise<unknown>> = { '/postgres': startPostgres };
+
+  const start = async (name: string) => {
+    guard ??= startGuard({ python: process.env.ASSAY_PYTHON ?? 'python3' });
+    home ??= guard.then(createHome);
+    return starters[name]?.(await guard, await home);
+  };
+
+  const server = createServer((request, response) => {
+    const name = request.url ?? '';
+    if (!started.has(name)) started.set(name, start(name));
+    started.get(name)?.then(
+      (answer) => response.end(JSON.stringify(answer)),
+      (error: unknown) => response.writeHead(500).end(String(error)),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  project.provide('servicesUrl', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+
+  return async () => {
+    server.closeAllConnections();
+    server.close();
+    await (await guard)?.stop();
+  };
+}
+
+async function createHome(guard: Guard): Promise<string> {
+  const home = await mkdtemp(join(tmpdir(), 'assay-test-'));
+  guard.removeAtEnd(home);
+  await chmod(home, 0o711);
+  return home;
+}
+
+async function startPostgres(guard: Guard, home: string) {
+  const postgres = await preparePostgres({ home, port: await freePort(), throwAway: true });
+  guard.start(postgres.service);
+  await Promise.race([postgres.ready(), guard.failure]);
+  return postgres.urls;
+}
