@@ -6,7 +6,7 @@ const unit = ['test/core/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/conf
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: unit } },
+      { test: { name: 'unit', include: unit, sequence: { groupOrder: 0 } } },
       {
         test: {
           name: 'integration',
@@ -14,6 +14,7 @@ export default defineConfig({
           exclude: unit,
           testTimeout: 60_000,
           hookTimeout: 120_000,
+          sequence: { groupOrder: 1 },
           maxWorkers: 2,
           globalSetup: ['test/support/services.ts'],
         },

@@ -16,7 +16,7 @@ declare module 'vitest' {
   }
 }
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
   let guard: Promise<Guard> | undefined;
   let home: Promise<string> | undefined;
   const started = new Map<string, Promise<unknown>>();

@@ -1,0 +1,140 @@
+// Step 2: what the environment means. Typed, complete and frozen; nothing below main.ts reads a variable.
+import { availableParallelism, homedir, totalmem } from 'node:os';
+import { join, resolve } from 'node:path';
+import { ConfigError, type Environment, readEnvironment } from './env.ts';
+
+export type DatabaseConfig = { kind: 'embedded' } | { kind: 'url'; appUrl: string; ownerUrl: string };
+
+export type TemporalConfig =
+  | { kind: 'embedded'; program: string | null; uiPort: number | null }
+  | { kind: 'address'; address: string; namespace: string; uiUrl: string | null };
+
+export type StorageConfig = { kind: 'disk'; path: string };
+
+export type RunnerConfig = { kind: 'process' };
+
+export interface PoolConfig {
+  name: string;
+  slots: number;
+  /** What one slot offers at most; slots of one machine share it. */
+  cpus: number;
+  memoryGib: number;
+}
+
+export interface InstallingConfig {
+  /** Null is PyPI, or what the pip and uv variables in `environment` say. */
+  indexUrl: string | null;
+  extraCaFile: string | null;
+  environment: Readonly<Record<string, string>>;
+}
+
+export interface Config {
+  /** Absolute path. */
+  home: string;
+  api: { host: string; port: number; publicUrl: string };
+  database: DatabaseConfig;
+  temporal: TemporalConfig;
+  storage: StorageConfig;
+  runner: RunnerConfig;
+  pool: PoolConfig;
+  installing: InstallingConfig;
+  logs: { attemptBytesMax: number };
+  python: string;
+}
+
+const bytesPerMib = 1024 ** 2;
+const bytesPerGib = 1024 ** 3;
+
+/** @throws ConfigError that lists everything that is wrong. */
+export function readConfig(env: Environment = readEnvironment()): Config {
+  const problems = contradictions(env);
+  if (problems.length > 0) throw new ConfigError(problems);
+  const home = resolve(env.ASSAY_HOME ?? join(homedir(), '.assay'));
+  return deepFreeze({
+    home,
+    api: apiConfig(env),
+    database: databaseConfig(env),
+    temporal: temporalConfig(env),
+    storage: { kind: 'disk', path: resolve(env.ASSAY_STORAGE_PATH ?? join(home, 'blobs')) },
+    runner: { kind: 'process' },
+    pool: poolConfig(env),
+    installing: {
+      indexUrl: env.ASSAY_INDEX_URL ?? null,
+      extraCaFile: env.ASSAY_EXTRA_CA ? resolve(env.ASSAY_EXTRA_CA) : null,
+      environment: env.installing,
+    },
+    logs: { attemptBytesMax: (env.ASSAY_LOG_MAX_MIB ?? 256) * bytesPerMib },
+    python: env.ASSAY_PYTHON ?? 'python3',
+  });
+}
+
+function contradictions(env: Environment): string[] {
+  const problems: string[] = [];
+  if (Boolean(env.ASSAY_DATABASE_URL) !== Boolean(env.ASSAY_DATABASE_OWNER_URL)) {
+    const [given, missing] = env.ASSAY_DATABASE_URL
+      ? ['ASSAY_DATABASE_URL', 'ASSAY_DATABASE_OWNER_URL']
+      : ['ASSAY_DATABASE_OWNER_URL', 'ASSAY_DATABASE_URL'];
+    problems.push(`${given} is set without ${missing}: give both roles, or neither to use the embedded PostgreSQL.`);
+  }
+  for (const name of ['ASSAY_TEMPORAL_NAMESPACE', 'ASSAY_TEMPORAL_UI_URL'] as const) {
+    if (env[name] && !env.ASSAY_TEMPORAL_ADDRESS) {
+      problems.push(`${name} is set without ASSAY_TEMPORAL_ADDRESS: give the server's address, or unset it.`);
+    }
+  }
+  for (const name of ['ASSAY_TEMPORAL_BIN', 'ASSAY_TEMPORAL_UI_PORT'] as const) {
+    if (env[name] && env.ASSAY_TEMPORAL_ADDRESS) {
+      problems.push(
+        `${name} is for the embedded Temporal, but ASSAY_TEMPORAL_ADDRESS names another: unset one of them.`,
+      );
+    }
+  }
+  if (env.ASSAY_TEMPORAL_UI_PORT && env.ASSAY_TEMPORAL_UI_PORT === (env.ASSAY_PORT ?? defaultPort)) {
+    problems.push(
+      `ASSAY_TEMPORAL_UI_PORT and the API's port are both ${env.ASSAY_TEMPORAL_UI_PORT}: change one of them.`,
+    );
+  }
+  return problems;
+}
+
+const defaultPort = 7410;
+
+function apiConfig(env: Environment): Config['api'] {
+  const host = env.ASSAY_HOST ?? '127.0.0.1';
+  const port = env.ASSAY_PORT ?? defaultPort;
+  const publicUrl = env.ASSAY_PUBLIC_URL ?? `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return { host, port, publicUrl: publicUrl.replace(/\/+$/, '') };
+}
+
+function databaseConfig({
+  ASSAY_DATABASE_URL: appUrl,
+  ASSAY_DATABASE_OWNER_URL: ownerUrl,
+}: Environment): DatabaseConfig {
+  return appUrl && ownerUrl ? { kind: 'url', appUrl, ownerUrl } : { kind: 'embedded' };
+}
+
+function temporalConfig(env: Environment): TemporalConfig {
+  if (!env.ASSAY_TEMPORAL_ADDRESS) {
+    return { kind: 'embedded', program: env.ASSAY_TEMPORAL_BIN ?? null, uiPort: env.ASSAY_TEMPORAL_UI_PORT ?? null };
+  }
+  return {
+    kind: 'address',
+    address: env.ASSAY_TEMPORAL_ADDRESS,
+    namespace: env.ASSAY_TEMPORAL_NAMESPACE ?? 'assay',
+    uiUrl: env.ASSAY_TEMPORAL_UI_URL ?? null,
+  };
+}
+
+function poolConfig(env: Environment): PoolConfig {
+  const cpus = availableParallelism();
+  return {
+    name: env.ASSAY_POOL ?? 'cpu',
+    slots: env.ASSAY_SLOTS ?? cpus,
+    cpus: env.ASSAY_SLOT_CPUS ?? cpus,
+    memoryGib: env.ASSAY_SLOT_MEMORY_GIB ?? Math.max(1, Math.floor(totalmem() / bytesPerGib)),
+  };
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part);
+  return Object.freeze(value);
+}

@@ -1,0 +1,113 @@
+// The one place that reads the environment. Step 1 of three: env (what was given) → config (what it means) → secrets.
+import { z } from 'zod';
+
+/** Everything that is wrong with the configuration, one sentence each. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(`The configuration cannot be used:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+const text = z.string().min(1);
+const port = wholeNumber(1, 65_535, 'a port number');
+
+const variables = {
+  /** Where Assay keeps everything. Default: ~/.assay. */
+  ASSAY_HOME: text,
+  /** Address the API listens on. Default: 127.0.0.1. */
+  ASSAY_HOST: text,
+  /** Port of the API. Default: 7410. */
+  ASSAY_PORT: port,
+  /** How people reach the API, where that differs from host and port. Used in links. */
+  ASSAY_PUBLIC_URL: url('http:', 'https:'),
+  /** PostgreSQL of your own, as the application's role. Default: the embedded one. */
+  ASSAY_DATABASE_URL: url('postgres:', 'postgresql:'),
+  /** The same database as the role that owns the tables and migrates them. */
+  ASSAY_DATABASE_OWNER_URL: url('postgres:', 'postgresql:'),
+  /** host:port of a Temporal server of your own. Default: the embedded one. */
+  ASSAY_TEMPORAL_ADDRESS: text.regex(/^[^:/\s]+:\d+$/, 'expected host:port, for example temporal.example.org:7233'),
+  /** Namespace on that server. Default: assay. */
+  ASSAY_TEMPORAL_NAMESPACE: text,
+  /** Web UI of that server, for links. */
+  ASSAY_TEMPORAL_UI_URL: url('http:', 'https:'),
+  /** Port of the embedded Temporal's web UI. Default: chosen once and kept. */
+  ASSAY_TEMPORAL_UI_PORT: port,
+  /** The `temporal` program. Default: looked for on PATH and in Assay's cache. */
+  ASSAY_TEMPORAL_BIN: text,
+  /** The Python that runs the guard and supervises stages. Default: python3 on PATH. */
+  ASSAY_PYTHON: text,
+  /** Where blobs live. This build knows `disk`. */
+  ASSAY_STORAGE: oneOf(['disk']),
+  /** Folder of the disk storage. Default: `blobs` in ASSAY_HOME. */
+  ASSAY_STORAGE_PATH: text,
+  /** What runs stages. This build knows `process`. */
+  ASSAY_RUNNER: oneOf(['process']),
+  /** Name of this machine's pool. Default: cpu. */
+  ASSAY_POOL: text.regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'expected small letters, digits, dots and dashes'),
+  /** Stages that may run here at once. Default: the number of CPUs. */
+  ASSAY_SLOTS: wholeNumber(1, 1024, 'a number of stages'),
+  /** CPUs that one stage may ask for. Default: all of this machine. */
+  ASSAY_SLOT_CPUS: wholeNumber(1, 4096, 'a number of CPUs'),
+  /** Memory in GiB that one stage may ask for. Default: all of this machine. */
+  ASSAY_SLOT_MEMORY_GIB: wholeNumber(1, 65_536, 'a number of GiB'),
+  /** Most bytes of output kept per attempt of a stage, in MiB. Default: 256. */
+  ASSAY_LOG_MAX_MIB: wholeNumber(1, 1_048_576, 'a number of MiB'),
+  /** Python package index that environments are installed from. Default: PyPI. */
+  ASSAY_INDEX_URL: url('http:', 'https:'),
+  /** PEM file with further certificate authorities to trust while installing and fetching. */
+  ASSAY_EXTRA_CA: text,
+} as const;
+
+const environmentSchema = z.object(variables).partial();
+
+export type Environment = z.infer<typeof environmentSchema> & {
+  /** What the installing processes inherit: proxies, certificates, and the settings of pip and uv. */
+  installing: Readonly<Record<string, string>>;
+};
+
+const passedToInstallers =
+  /^(https?_proxy|no_proxy|all_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|(PIP|UV)_[A-Z_]+)$/i;
+
+/** @throws ConfigError with every variable that cannot be understood. An empty variable counts as not given. */
+export function readEnvironment(given: NodeJS.ProcessEnv = process.env): Environment {
+  const present = Object.entries(given).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  const parsed = environmentSchema.safeParse(Object.fromEntries(present));
+  if (!parsed.success) {
+    throw new ConfigError(parsed.error.issues.map((issue) => describe(issue, given)));
+  }
+  return {
+    ...parsed.data,
+    installing: Object.fromEntries(present.filter(([name]) => passedToInstallers.test(name))),
+  };
+}
+
+function describe(issue: z.core.$ZodIssue, given: NodeJS.ProcessEnv): string {
+  const name = String(issue.path[0]);
+  // A URL may hold a password, which must not end up in a log.
+  const shown = name.endsWith('_URL') ? '' : ` is "${given[name]}"`;
+  return `${name}${shown}: ${issue.message}`;
+}
+
+function wholeNumber(min: number, max: number, what: string) {
+  const message = `expected ${what} from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d+$/, message)
+    .transform(Number)
+    .pipe(z.number(message).min(min, message).max(max, message));
+}
+
+function url(...protocols: string[]) {
+  const isUrl = (value: string) => URL.canParse(value) && protocols.includes(new URL(value).protocol);
+  return z
+    .string()
+    .refine(isUrl, `expected an address that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`);
+}
+
+function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
+  return z.enum(values, `this build knows only ${values.map((value) => `"${value}"`).join(', ')}`);
+}

@@ -1,0 +1,92 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { readConfig } from '#config/config.ts';
+import { ConfigError, readEnvironment } from '#config/env.ts';
+
+function configOf(variables: Record<string, string>) {
+  return readConfig(readEnvironment(variables));
+}
+
+function problemsOf(variables: Record<string, string>): readonly string[] {
+  try {
+    configOf(variables);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+  return [];
+}
+
+test('nothing set gives the embedded stack on loopback under the home folder', () => {
+  const config = configOf({});
+  expect(config).toMatchObject({
+    home: join(homedir(), '.assay'),
+    api: { host: '127.0.0.1', port: 7410, publicUrl: 'http://127.0.0.1:7410' },
+    database: { kind: 'embedded' },
+    temporal: { kind: 'embedded' },
+    storage: { kind: 'disk', path: join(homedir(), '.assay', 'blobs') },
+    runner: { kind: 'process' },
+    pool: { name: 'cpu' },
+  });
+});
+
+test('the configuration is frozen through and through', () => {
+  const config = configOf({});
+  expect(Object.isFrozen(config)).toBe(true);
+  expect(Object.isFrozen(config.api)).toBe(true);
+});
+
+test('every problem is reported at once, with the variable, what was found and what was expected', () => {
+  expect(problemsOf({ ASSAY_PORT: '99999', ASSAY_SLOTS: 'many', ASSAY_STORAGE: 's3', ASSAY_RUNNER: 'docker' })).toEqual(
+    [
+      'ASSAY_PORT is "99999": expected a port number from 1 to 65535',
+      'ASSAY_STORAGE is "s3": this build knows only "disk"',
+      'ASSAY_RUNNER is "docker": this build knows only "process"',
+      'ASSAY_SLOTS is "many": expected a number of stages from 1 to 1024',
+    ],
+  );
+});
+
+test('a database of your own needs both roles', () => {
+  expect(problemsOf({ ASSAY_DATABASE_URL: 'postgres://app@db/assay' })).toEqual([
+    'ASSAY_DATABASE_URL is set without ASSAY_DATABASE_OWNER_URL: give both roles, or neither to use the embedded PostgreSQL.',
+  ]);
+  const both = { ASSAY_DATABASE_URL: 'postgres://app@db/assay', ASSAY_DATABASE_OWNER_URL: 'postgres://owner@db/assay' };
+  expect(configOf(both).database).toEqual({
+    kind: 'url',
+    appUrl: 'postgres://app@db/assay',
+    ownerUrl: 'postgres://owner@db/assay',
+  });
+});
+
+test('settings of the embedded Temporal beside the address of another one are a contradiction', () => {
+  const problems = problemsOf({ ASSAY_TEMPORAL_ADDRESS: 'temporal:7233', ASSAY_TEMPORAL_UI_PORT: '8233' });
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).toContain('unset one of them');
+});
+
+test('a malformed address with a password in it is refused without showing it', () => {
+  const [problem] = problemsOf({ ASSAY_DATABASE_URL: 'mysql://app:hunter2@db/assay' });
+  expect(problem).toBe('ASSAY_DATABASE_URL: expected an address that starts with postgres:// or postgresql://');
+});
+
+test('an empty variable counts as not given', () => {
+  expect(configOf({ ASSAY_PORT: '', ASSAY_HOME: '' }).api.port).toBe(7410);
+});
+
+test('proxies, certificates and the settings of pip and uv reach the installing processes, nothing else does', () => {
+  const config = configOf({
+    HTTPS_PROXY: 'http://proxy:3128',
+    no_proxy: 'localhost',
+    SSL_CERT_FILE: '/etc/ca.pem',
+    PIP_FIND_LINKS: '/wheels',
+    AWS_SECRET_ACCESS_KEY: 'never',
+  });
+  expect(config.installing.environment).toEqual({
+    HTTPS_PROXY: 'http://proxy:3128',
+    no_proxy: 'localhost',
+    SSL_CERT_FILE: '/etc/ca.pem',
+    PIP_FIND_LINKS: '/wheels',
+  });
+});
