@@ -29,12 +29,13 @@ export interface EmbeddedPostgres {
   ready(): Promise<void>;
 }
 
-export interface PostgresOptions {
-  /** Where this stack keeps its things; holds `postgres.json`, and the files too unless root needs them elsewhere. */
+export interface PostgresFiles {
   home: string;
-  port: number;
-  /** Data that nobody misses after a crash, as in tests: no fsync, about three times faster to start. */
-  throwAway?: boolean;
+  /** The server's data directory. */
+  directory: string;
+  program: string;
+  account: Account | undefined;
+  state: PostgresState;
 }
 
 interface PostgresState {
@@ -42,30 +43,38 @@ interface PostgresState {
   passwords: { postgres: string; assay_owner: string; assay_app: string };
 }
 
-/** Makes the database files on the first start and says how to run them. The guard has the lock when this is called. */
-export async function preparePostgres({ home, port, throwAway = false }: PostgresOptions): Promise<EmbeddedPostgres> {
-  const account = await databaseAccount();
+/**
+ * Makes the database files on the first start. The caller holds the lock of `home`.
+ * `throwAway` gives up durability, for tests.
+ */
+export async function preparePostgres(home: string, throwAway = false): Promise<PostgresFiles> {
   await mkdir(join(home, 'logs'), { recursive: true });
+  const account = await databaseAccount();
   const state = await readState(home, account);
   const programs = await findPrograms(state.directory, account);
-  const data = join(state.directory, 'data');
-  if (!(await exists(data))) await initialise(programs, state, account, throwAway);
-  const urls = databaseUrls(state, port);
+  const directory = join(state.directory, 'data');
+  if (!(await exists(directory))) await initialise(programs, state, account, throwAway);
+  return { home, directory, program: join(programs, 'postgres'), account, state };
+}
+
+/** How the guard runs the server on this port. */
+export function postgresOn(files: PostgresFiles, port: number, throwAway = false): EmbeddedPostgres {
+  const urls = databaseUrls(files.state, port);
   return {
     service: {
       name: 'postgres',
-      command: [join(programs, 'postgres'), '-D', data, ...settings(port, throwAway)],
+      command: [files.program, '-D', files.directory, ...settings(port, throwAway)],
       env: serverEnvironment(),
-      directory: data,
-      ...account,
+      directory: files.directory,
+      ...files.account,
       stopSignal: 'SIGINT', // Fast shutdown: open transactions are rolled back, a checkpoint is written.
       stopSeconds: 20,
-      log: join(home, 'logs', 'postgres.log'),
+      log: join(files.home, 'logs', 'postgres.log'),
     },
     urls,
     ready: async () => {
       await waitUntilItAnswers(urls.admin);
-      await ensureRoles(urls.admin, state);
+      await ensureRoles(urls.admin, files.state);
     },
   };
 }

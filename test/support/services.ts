@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { type Guard, startGuard } from '#embedded/guard.ts';
 import { freePort } from '#embedded/ports.ts';
-import { preparePostgres } from '#embedded/postgres.ts';
+import { postgresOn, preparePostgres } from '#embedded/postgres.ts';
+import { prepareTemporal, temporalOn } from '#embedded/temporal.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -20,7 +21,10 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   let guard: Promise<Guard> | undefined;
   let home: Promise<string> | undefined;
   const started = new Map<string, Promise<unknown>>();
-  const starters: Record<string, (guard: Guard, home: string) => Promise<unknown>> = { '/postgres': startPostgres };
+  const starters: Record<string, (guard: Guard, home: string) => Promise<unknown>> = {
+    '/postgres': startPostgres,
+    '/temporal': startTemporal,
+  };
 
   const start = async (name: string) => {
     guard ??= startGuard({ python: process.env.ASSAY_PYTHON ?? 'python3' });
@@ -54,8 +58,17 @@ async function createHome(guard: Guard): Promise<string> {
 }
 
 async function startPostgres(guard: Guard, home: string) {
-  const postgres = await preparePostgres({ home, port: await freePort(), throwAway: true });
+  const postgres = postgresOn(await preparePostgres(home, true), await freePort(), true);
   guard.start(postgres.service);
   await Promise.race([postgres.ready(), guard.failure]);
   return postgres.urls;
+}
+
+async function startTemporal(guard: Guard, home: string) {
+  const files = await prepareTemporal(home, process.env.ASSAY_TEMPORAL_BIN ?? null);
+  const ports = { grpc: await freePort(), http: await freePort(), metrics: await freePort(), ui: null };
+  const temporal = temporalOn(files, ports, true);
+  guard.start(temporal.service);
+  await Promise.race([temporal.ready(), guard.failure]);
+  return { address: temporal.address, namespace: temporal.namespace };
 }
