@@ -1,0 +1,30 @@
+// Every route of the HTTP API below /api/v1. The server refuses to start when one of these is not served.
+import { artifactRoutes } from './artifacts.ts';
+import { codeRoutes } from './code.ts';
+import { datasetRoutes } from './datasets.ts';
+import { lakeRoutes } from './lake.ts';
+import { logRoutes } from './logs.ts';
+import { metricRoutes } from './metrics.ts';
+import { modelRoutes } from './models.ts';
+import { nodeRoutes } from './nodes.ts';
+import { projectRoutes } from './projects.ts';
+import { runRoutes } from './runs.ts';
+import { secretRoutes } from './secrets.ts';
+import { tokenRoutes } from './tokens.ts';
+
+export const apiPrefix = '/api/v1';
+
+export const routes = {
+  ...tokenRoutes,
+  ...projectRoutes,
+  ...codeRoutes,
+  ...runRoutes,
+  ...logRoutes,
+  ...metricRoutes,
+  ...artifactRoutes,
+  ...modelRoutes,
+  ...lakeRoutes,
+  ...datasetRoutes,
+  ...secretRoutes,
+  ...nodeRoutes,
+};
