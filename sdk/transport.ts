@@ -28,9 +28,9 @@ export interface CallInput<R extends RouteContract = RouteContract> {
 
 export interface Transport {
   /** Sends and parses the JSON answer; undefined for 204. */
-  call<R extends RouteContract>(route: R, input?: CallInput<R>): Promise<AnswerOf<R>>;
+  call: <R extends RouteContract>(route: R, input?: CallInput<R>) => Promise<AnswerOf<R>>;
   /** Sends and gives the response as it is, once its status says success. */
-  open<R extends RouteContract>(route: R, input?: CallInput<R>): Promise<Response>;
+  open: <R extends RouteContract>(route: R, input?: CallInput<R>) => Promise<Response>;
 }
 
 export function createTransport(options: ClientOptions): Transport {
@@ -67,7 +67,8 @@ function fillPath(path: string, params: Record<string, string | number>): string
 function queryText(query: unknown): string {
   const entries = Object.entries((query ?? {}) as Record<string, unknown>).filter(([, value]) => value !== undefined);
   if (entries.length === 0) return '';
-  return `?${new URLSearchParams(entries.map(([name, value]): [string, string] => [name, String(value)]))}`;
+  const search = new URLSearchParams(entries.map(([name, value]): [string, string] => [name, String(value)]));
+  return `?${search.toString()}`;
 }
 
 function requestOf(route: RouteContract, input: CallInput, token: string): RequestInit {
