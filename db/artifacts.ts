@@ -1,0 +1,74 @@
+// Reading the files of a run. A path is a value in a column; no file is ever opened by it.
+import { and, asc, desc, eq, or, type SQL, sql } from 'drizzle-orm';
+import type { Queryable } from './connect.ts';
+import { isoInstant } from './instants.ts';
+import { artifacts } from './schema/steps.ts';
+
+const columns = {
+  path: artifacts.path,
+  step: artifacts.step,
+  attempt: artifacts.fence,
+  sizeBytes: artifacts.sizeBytes,
+  sha256: artifacts.sha256,
+  mediaType: artifacts.mediaType,
+  executable: artifacts.executable,
+  createdAt: isoInstant(artifacts.createdAt),
+};
+
+/** Whether the attempt's files count: it succeeded for its step in the newest execution that has the step. */
+const counts: SQL = sql`exists (
+  select 1 from steps s where s.run_id = ${artifacts.runId} and s.name = ${artifacts.step} and s.fence = ${artifacts.fence}
+    and s.execution = (select max(e.execution) from steps e where e.run_id = s.run_id and e.name = s.name and e.fence is not null))`;
+
+/** By step order of the paths; with `all`, files of attempts that failed or were superseded too. */
+export async function listArtifacts(db: Queryable, runId: string, wanted: { step?: string | undefined; all: boolean }) {
+  return await db
+    .select(columns)
+    .from(artifacts)
+    .where(
+      and(
+        eq(artifacts.runId, runId),
+        wanted.step === undefined ? undefined : eq(artifacts.step, wanted.step),
+        wanted.all ? undefined : counts,
+      ),
+    )
+    .orderBy(asc(artifacts.path), asc(artifacts.step), asc(artifacts.fence));
+}
+
+export type ArtifactRow = Awaited<ReturnType<typeof listArtifacts>>[number];
+
+/** The file that counts, else that of the newest attempt that has one. */
+export async function findArtifact(
+  db: Queryable,
+  runId: string,
+  wanted: { path: string; step?: string | undefined; attempt?: number | undefined },
+): Promise<ArtifactRow | undefined> {
+  const [row] = await db
+    .select(columns)
+    .from(artifacts)
+    .where(
+      and(
+        eq(artifacts.runId, runId),
+        eq(artifacts.path, wanted.path),
+        wanted.step === undefined ? undefined : eq(artifacts.step, wanted.step),
+        wanted.attempt === undefined ? undefined : eq(artifacts.fence, wanted.attempt),
+      ),
+    )
+    .orderBy(desc(counts), desc(artifacts.fence), asc(artifacts.step))
+    .limit(1);
+  return row;
+}
+
+/**
+ * The files below the model's path, which is how a version's files are defined. The path may be one file; a path of
+ * `model/` and `model` mean the same folder.
+ */
+export async function listArtifactsBelow(db: Queryable, runId: string, path: string): Promise<ArtifactRow[]> {
+  const folder = path.replace(/\/+$/, '');
+  const below = folder === '' || folder === '.' ? sql`true` : sql`starts_with(${artifacts.path}, ${`${folder}/`})`;
+  return await db
+    .select(columns)
+    .from(artifacts)
+    .where(and(eq(artifacts.runId, runId), counts, or(eq(artifacts.path, folder), below)))
+    .orderBy(asc(artifacts.path));
+}

@@ -1,0 +1,129 @@
+// Accepting runs: one statement inserts run, execution, idempotency key and audit record for all submits of a moment.
+import type pg from 'pg';
+import { DomainError } from '#core/errors.ts';
+import { coalesce } from './coalesce.ts';
+import { idempotencyConflict } from './idempotency.ts';
+import { newId } from './ids.ts';
+
+export interface Submit {
+  projectId: string;
+  owner: string;
+  ref: string;
+  branch: string | null;
+  experiment: string;
+  name: string | null;
+  note: string | null;
+  tags: string[];
+  overrides: Record<string, unknown>;
+  seed: number | null;
+  command: string[] | null;
+  /** ISO 8601; null is the moment of acceptance, by Postgres' clock. */
+  asOf: string | null;
+  dirty: boolean;
+  patchSha256: string | null;
+  reuse: boolean;
+  likeRunId: string | null;
+  request: { tokenId: string; key: string; route: string; bodySha256: string } | null;
+}
+
+export interface Accepted {
+  runId: string;
+  /** Whether an earlier request with the same key made the run. */
+  repeated: boolean;
+}
+
+/**
+ * Submits of one moment are inserted together, so the lock on a project's run number is held once per batch and not
+ * once per run. Ids are made here; numbers come from the project's row. The trigger on executions wakes the dispatcher.
+ */
+const insertStatement = {
+  name: 'accept-submits',
+  text: `
+    with input as materialized (
+      select * from rows from (jsonb_to_recordset($1::jsonb) as (
+        "id" uuid, "projectId" uuid, "owner" text, "ref" text, "branch" text, "experiment" text, "name" text, "note" text,
+        "tags" text[], "overrides" jsonb, "seed" bigint, "command" jsonb, "asOf" timestamptz, "dirty" boolean,
+        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "tokenId" uuid, "key" text, "route" text,
+        "bodySha256" text)) with ordinality as t(
+        id, project_id, owner, ref, branch, experiment, name, note, tags, overrides, seed, command, as_of, dirty,
+        patch_sha256, reuse, like_run_id, token_id, key, route, body_sha256, position)
+    ), timely as (
+      select * from input where as_of is null or as_of <= now()
+    ), keys as (
+      insert into idempotency_keys (token_id, key, route, body_sha256, resource_id)
+      select token_id, key, route, body_sha256, id::text from timely where key is not null order by token_id, key
+      on conflict do nothing returning resource_id
+    ), fresh as (
+      select * from timely where key is null or id::text in (select resource_id from keys)
+    ), numbers as (
+      update projects p set next_run_number = p.next_run_number + f.n
+      from (select project_id, count(*)::int n from fresh group by 1) f
+      where p.id = f.project_id
+      returning p.id, p.next_run_number - f.n as first
+    ), inserted as (
+      insert into runs (id, project_id, number, experiment, name, note, tags, owner, ref, branch, as_of, overrides,
+                        seed_asked, command, dirty, patch_sha256, reuse, like_run_id, submitted_at, updated_at)
+      select f.id, f.project_id,
+             n.first + (row_number() over (partition by f.project_id order by f.position))::int - 1,
+             f.experiment, f.name, f.note, f.tags, f.owner, f.ref, f.branch, coalesce(f.as_of, now()), f.overrides,
+             f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, now(), now()
+      from fresh f join numbers n on n.id = f.project_id
+      returning id, number, owner
+    ), started as (
+      insert into executions (run_id, n) select id, 1 from inserted
+    ), recorded as (
+      insert into audit (actor, action, target, facts)
+      select owner, 'run.submit', id::text, jsonb_build_object('number', number) from inserted
+    )
+    select i.id, i.as_of > now() as future, r.id is not null as inserted
+    from input i left join inserted r on r.id = i.id order by i.position`,
+};
+
+type Outcome = 'inserted' | 'future' | 'known-key';
+
+/** Accepts submits; each call resolves once its run is committed. */
+export function createSubmitter(pool: pg.Pool): (submit: Submit) => Promise<Accepted> {
+  const insertMany = coalesce((batch: Array<Submit & { id: string }>) => insertRuns(pool, batch), 200);
+  return async (submit) => {
+    const id = newId();
+    const outcome = await insertMany({ ...submit, id });
+    if (outcome === 'inserted') return { runId: id, repeated: false };
+    if (outcome === 'known-key' && submit.request !== null) return await earlierRun(pool, submit.request);
+    throw new DomainError(
+      'as-of-in-future',
+      `asOf is ${submit.asOf}, which has not happened yet by the server's clock. Leave it out to take this moment.`,
+    );
+  };
+}
+
+async function insertRuns(pool: pg.Pool, batch: Array<Submit & { id: string }>): Promise<Outcome[]> {
+  const values = [JSON.stringify(batch.map(({ request, ...submit }) => ({ ...submit, ...request })))];
+  const answer = await withoutDeadlock(() =>
+    pool.query<{ id: string; future: boolean | null; inserted: boolean }>({ ...insertStatement, values }),
+  );
+  return answer.rows.map((row) => (row.inserted ? 'inserted' : row.future === true ? 'future' : 'known-key'));
+}
+
+const deadlockDetected = '40P01';
+
+/** Two API processes may take keys and projects in crossed order; Postgres ends one of them, which starts over. */
+async function withoutDeadlock<T>(task: () => Promise<T>, attemptsLeft = 5): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    const code = (error as { code?: unknown }).code;
+    if (code !== deadlockDetected || attemptsLeft === 0) throw error;
+    return await withoutDeadlock(task, attemptsLeft - 1);
+  }
+}
+
+async function earlierRun(pool: pg.Pool, request: NonNullable<Submit['request']>): Promise<Accepted> {
+  const found = await pool.query<{ route: string; body_sha256: string; resource_id: string }>(
+    'select route, body_sha256, resource_id from idempotency_keys where token_id = $1 and key = $2',
+    [request.tokenId, request.key],
+  );
+  const [first] = found.rows;
+  if (first?.route !== request.route || first.body_sha256 !== request.bodySha256)
+    throw idempotencyConflict(request.key);
+  return { runId: first.resource_id, repeated: true };
+}
