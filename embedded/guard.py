@@ -4,9 +4,10 @@ Commands arrive on stdin as JSON lines, events leave on stdout as JSON lines. Th
 gone (or wants to stop): services are stopped in reverse order. Standard library only, Python 3.9 or later.
 
   {"op": "start", "service": {name, command, env, directory, uid, gid, stopSignal, stopSeconds, log}}
+  {"op": "clear", "service": {...}}     stops what an earlier guard left of this service
   {"op": "temporary", "path": "..."}    a directory that is removed at the end
 
-Events: ready or refused (another stack holds the lock), started {name, pid}, exited {name, code, restarts}, hopeless {name, code, reason?}.
+Events: ready or refused (another stack holds the lock), cleared {name}, started {name, pid}, exited {name, code, restarts}, hopeless {name, code, reason?}.
 """
 
 import errno
@@ -227,6 +228,9 @@ class Guard:
             command = json.loads(line)
             if command["op"] == "temporary":
                 self.temporary.append(command["path"])
+            elif command["op"] == "clear":
+                stop_leftovers(command["service"])
+                emit("cleared", name=command["service"]["name"])
             else:
                 self.services.append(Watched(command["service"]))
 

@@ -21,6 +21,7 @@ export interface Service {
 }
 
 export type GuardEvent =
+  | { event: 'cleared'; name: string }
   | { event: 'started'; name: string; pid: number }
   | { event: 'exited'; name: string; code: number | null; restarts: number }
   | { event: 'hopeless'; name: string; code: number | null; reason?: string }
@@ -37,15 +38,17 @@ export interface GuardOptions {
 }
 
 export interface Guard {
-  start(service: Service): void;
+  /** Stops what an earlier guard left of this service, so that its files and ports are free. */
+  clear: (service: Service) => Promise<void>;
+  start: (service: Service) => void;
   /** The directory is removed when the guard ends, however this process ends. */
-  removeAtEnd(directory: string): void;
+  removeAtEnd: (directory: string) => void;
   /** Process ids by service name, and that of `guard` itself. */
-  pids(): ReadonlyMap<string, number>;
+  pids: () => ReadonlyMap<string, number>;
   /** Stops the services in reverse order and returns when they are gone. */
-  stop(): Promise<void>;
-  /** Kills the services instead of waiting for them; `stop` then returns at once. */
-  force(): void;
+  stop: () => Promise<void>;
+  /** Kills the services instead of waiting for them; a `stop` that waits returns at once. */
+  force: () => void;
   /** Rejects with a sentence when the services cannot be kept running; never resolves. */
   failure: Promise<never>;
 }
@@ -60,12 +63,14 @@ const script = fileURLToPath(new URL('./guard.py', import.meta.url));
 export async function startGuard(options: GuardOptions): Promise<Guard> {
   const commands: string[] = [];
   const running = new Map<string, number>();
+  const clearing = new Map<string, () => void>();
   const failure = Promise.withResolvers<never>();
   failure.promise.catch(() => undefined);
   let restarts = 0;
   let stopping = false;
 
   const receive = (event: GuardEvent) => {
+    if (event.event === 'cleared') clearing.get(event.name)?.();
     if (event.event === 'started') running.set(event.name, event.pid);
     if (event.event === 'exited') running.delete(event.name);
     if (event.event === 'hopeless') failure.reject(new Error(hopeless(event)));
@@ -92,6 +97,11 @@ export async function startGuard(options: GuardOptions): Promise<Guard> {
   let guard = await launch(options, receive, onExit);
 
   return {
+    clear: (service) =>
+      new Promise((resolve) => {
+        clearing.set(service.name, resolve);
+        send({ op: 'clear', service });
+      }),
     start: (service) => send({ op: 'start', service }),
     removeAtEnd: (path) => send({ op: 'temporary', path }),
     pids: () => new Map([...running, ['guard', guard.pid ?? 0]]),

@@ -8,10 +8,11 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { type Account, databaseAccount, isTraversable } from './account.ts';
 import type { Service } from './guard.ts';
+import { untilItWorks } from './wait.ts';
 
 const run = promisify(execFile);
 const host = '127.0.0.1';
-const readyTimeoutMs = 60_000;
+const readyTimeoutMs = 120_000;
 
 export interface DatabaseUrls {
   /** Superuser, on the maintenance database `postgres`. */
@@ -26,7 +27,7 @@ export interface EmbeddedPostgres {
   service: Service;
   urls: DatabaseUrls;
   /** Resolves when the server answers and the roles and the database `assay` exist. */
-  ready(): Promise<void>;
+  ready: () => Promise<void>;
 }
 
 export interface PostgresFiles {
@@ -72,10 +73,7 @@ export function postgresOn(files: PostgresFiles, port: number, throwAway = false
       log: join(files.home, 'logs', 'postgres.log'),
     },
     urls,
-    ready: async () => {
-      await waitUntilItAnswers(urls.admin);
-      await ensureRoles(urls.admin, files.state);
-    },
+    ready: () => untilItWorks('PostgreSQL', readyTimeoutMs, () => ensureRoles(urls.admin, files.state)),
   };
 }
 
@@ -187,19 +185,6 @@ function databaseUrls({ passwords }: PostgresState, port: number): DatabaseUrls 
   const url = (role: keyof typeof passwords, database: string) =>
     `postgres://${role}:${passwords[role]}@${host}:${port}/${database}`;
   return { admin: url('postgres', 'postgres'), owner: url('assay_owner', 'assay'), app: url('assay_app', 'assay') };
-}
-
-async function waitUntilItAnswers(url: string): Promise<void> {
-  const deadline = Date.now() + readyTimeoutMs;
-  for (;;) {
-    try {
-      return await withClient(url, async () => undefined);
-    } catch (cause) {
-      if (Date.now() > deadline)
-        throw new Error(`PostgreSQL did not answer within ${readyTimeoutMs / 1000} s.`, { cause });
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
-  }
 }
 
 /** Safe to repeat: the roles and the database are made once, and the passwords are those of the state file. */

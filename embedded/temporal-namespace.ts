@@ -1,9 +1,9 @@
 // Prepares a Temporal server for Assay: its namespace with the retention we promise, and the search attributes.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Connection, isGrpcServiceError } from '@temporalio/client';
 import { SearchAttributeType } from '@temporalio/common';
 import { encodeSearchAttributeIndexedValueType } from '@temporalio/common/lib/search-attributes.js';
 import { msToTs } from '@temporalio/common/lib/time.js';
+import { untilItWorks } from './wait.ts';
 
 const retention = '30 days';
 const visibleTimeoutMs = 30_000;
@@ -35,7 +35,10 @@ export async function ensureNamespace(connection: Connection, namespace: string)
       missing.map(([name, type]) => [name, encodeSearchAttributeIndexedValueType(type) ?? 0]),
     ),
   });
-  await until('its search attributes', async () => (await missingAttributes(connection, namespace)).length === 0);
+  await untilIt(
+    'shows its search attributes',
+    async () => (await missingAttributes(connection, namespace)).length === 0,
+  );
 }
 
 async function registerNamespace(connection: Connection, namespace: string): Promise<void> {
@@ -48,7 +51,7 @@ async function registerNamespace(connection: Connection, namespace: string): Pro
   } catch (error) {
     if (!hasCode(error, grpcAlreadyExists)) throw error;
   }
-  await until(`the namespace ${namespace}`, () => namespaceExists(connection, namespace));
+  await untilIt(`shows the namespace ${namespace}`, () => namespaceExists(connection, namespace));
 }
 
 async function namespaceExists(connection: Connection, namespace: string): Promise<boolean> {
@@ -71,10 +74,8 @@ function hasCode(error: unknown, code: number): boolean {
   return isGrpcServiceError(error) && error.code === code;
 }
 
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + visibleTimeoutMs;
-  while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`Temporal did not show ${what} within ${visibleTimeoutMs / 1000} s.`);
-    await sleep(50);
-  }
+async function untilIt(does: string, isSo: () => Promise<boolean>): Promise<void> {
+  await untilItWorks('Temporal', visibleTimeoutMs, async () => {
+    if (!(await isSo())) throw new Error(`It never ${does}.`);
+  });
 }

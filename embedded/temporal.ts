@@ -1,16 +1,17 @@
 // The embedded Temporal server: the development server on a file, with the settings that keep it durable and quick.
+import { once } from 'node:events';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import type { Service } from './guard.ts';
 import { ensureNamespace } from './temporal-namespace.ts';
 import { findTemporalProgram } from './temporal-program.mjs';
+import { untilItWorks } from './wait.ts';
 
 const host = '127.0.0.1';
 export const embeddedNamespace = 'assay';
-const readyTimeoutMs = 60_000;
+const readyTimeoutMs = 120_000;
 
 /** Complete after the first successful start; without it the database may be half made and is made again. */
 const completeMark = 'complete';
@@ -35,7 +36,7 @@ export interface EmbeddedTemporal {
   namespace: string;
   uiUrl: string | null;
   /** Resolves when the server answers and the namespace with its search attributes exists. */
-  ready(): Promise<void>;
+  ready: () => Promise<void>;
 }
 
 /**
@@ -71,16 +72,22 @@ export function temporalOn(files: TemporalFiles, ports: TemporalPorts, throwAway
     namespace: embeddedNamespace,
     uiUrl: ports.ui === null ? null : `http://${host}:${ports.ui}`,
     ready: async () => {
-      await waitUntilItListens(ports.grpc);
-      const connection = await Connection.connect({ address, connectTimeout: '30s' });
-      try {
-        await ensureNamespace(connection, embeddedNamespace);
-      } finally {
-        await connection.close();
-      }
+      await untilItWorks('Temporal', readyTimeoutMs, async () => {
+        await listens(ports.grpc);
+        await prepare(address);
+      });
       await writeFile(join(files.directory, completeMark), '');
     },
   };
+}
+
+async function prepare(address: string): Promise<void> {
+  const connection = await Connection.connect({ address, connectTimeout: '5s' });
+  try {
+    await ensureNamespace(connection, embeddedNamespace);
+  } finally {
+    await connection.close();
+  }
 }
 
 /** Removes a database whose first start did not finish. Nothing may run on it when this is called. */
@@ -102,31 +109,18 @@ function serverArguments({ directory }: TemporalFiles, ports: TemporalPorts, thr
   };
   const pragmas = { journal_mode: 'WAL', synchronous: throwAway ? 'OFF' : 'FULL' };
   return [
-    ...['server', 'start-dev', '--log-level', 'error', '--db-filename', join(directory, 'temporal.db')],
-    ...['--ip', host, '--port', String(ports.grpc)],
-    ...['--http-port', String(ports.http), '--metrics-port', String(ports.metrics)],
-    ...(ports.ui === null ? ['--headless'] : ['--ui-ip', host, '--ui-port', String(ports.ui)]),
-    ...Object.entries(dynamicConfig).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]),
-    ...Object.entries(pragmas).flatMap(([key, value]) => ['--sqlite-pragma', `${key}=${value}`]),
-  ];
+    ['server', 'start-dev', '--log-level', 'error', '--db-filename', join(directory, 'temporal.db')],
+    ['--ip', host, '--port', String(ports.grpc)],
+    ['--http-port', String(ports.http), '--metrics-port', String(ports.metrics)],
+    ports.ui === null ? ['--headless'] : ['--ui-ip', host, '--ui-port', String(ports.ui)],
+    ...Object.entries(dynamicConfig).map(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]),
+    ...Object.entries(pragmas).map(([key, value]) => ['--sqlite-pragma', `${key}=${value}`]),
+  ].flat();
 }
 
-/** A gRPC channel that finds nobody waits a second before it looks again, so the port is tried by hand. */
-async function waitUntilItListens(port: number): Promise<void> {
-  const deadline = Date.now() + readyTimeoutMs;
-  while (!(await accepts(port))) {
-    if (Date.now() > deadline) throw new Error(`Temporal did not answer within ${readyTimeoutMs / 1000} s.`);
-    await sleep(20);
-  }
-}
-
-async function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port });
-    const answer = (isOpen: boolean) => {
-      socket.destroy();
-      resolve(isOpen);
-    };
-    socket.once('connect', () => answer(true)).once('error', () => answer(false));
-  });
+/** Throws where nobody listens. A gRPC channel that finds nobody waits a second before it looks again; this does not. */
+async function listens(port: number): Promise<void> {
+  const socket = connect({ host, port });
+  await once(socket, 'connect');
+  socket.destroy();
 }

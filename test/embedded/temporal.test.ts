@@ -25,7 +25,9 @@ test('every search attribute is registered', async () => {
 });
 
 test('preparing the namespace again, also twice at once, changes nothing', async () => {
+  const before = await connection.operatorService.listSearchAttributes({ namespace });
   await Promise.all([ensureNamespace(connection, namespace), ensureNamespace(connection, namespace)]);
+  expect(await connection.operatorService.listSearchAttributes({ namespace })).toEqual(before);
 });
 
 test('another namespace is prepared while the server runs', async () => {
