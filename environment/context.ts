@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import {
+  childEnvironment,
+  type IndexSettings,
+  indexArguments,
+  indexEnvironment,
+} from '#environment/process/child-environment.ts';
+
+/** What every part of this folder is told once, by whoever reads the configuration. */
+export interface EnvironmentOptions {
+  /**
+   * Absolute path of a directory of this machine: environments, wheels, uv and its cache. Other users must be
+   * able to pass through it when stages run as another user.
+   */
+  cacheDir: string;
+  /** The variables of the process; only proxies, certificates, compilers and index settings are passed on. */
+  variables: Readonly<Record<string, string | undefined>>;
+  /** Name or path of the Python that is taken when a project asks for none. Default `python3`. */
+  python?: string;
+  /** A uv to use; refused when it is not the pinned version. */
+  uvPath?: string | null;
+  index?: IndexSettings;
+  /** PEM file with further certificate authorities. */
+  extraCaFile?: string | null;
+  /** False never downloads a Python that this machine lacks. Default true. */
+  pythonDownloads?: boolean;
+  /** Which transports git requirements may use, in git's notation. Default `https:ssh`. */
+  gitProtocols?: string;
+}
+
+export interface EnvironmentContext {
+  cacheDir: string;
+  preferredPython: string;
+  uvPath: string | null;
+  pythonDownloads: boolean;
+  index: IndexSettings;
+  /** Variables for tools that need no index. */
+  env: Readonly<Record<string, string>>;
+  /** Variables for the installing processes: the only place where index credentials live. */
+  installingEnv: Readonly<Record<string, string>>;
+  /** Arguments that name the indexes; none is secret. */
+  indexArguments: readonly string[];
+  counters: EnvironmentCounters;
+}
+
+/** How often the slow things happened in this process. */
+export interface EnvironmentCounters {
+  resolves: number;
+  builds: number;
+  hits: number;
+  wheelBuilds: number;
+  projectBuilds: number;
+}
+
+export function createContext(options: EnvironmentOptions): EnvironmentContext {
+  const env = { ...childEnvironment(options.variables), ...extraCertificates(options.extraCaFile ?? null) };
+  const index = options.index ?? {};
+  return {
+    cacheDir: options.cacheDir,
+    preferredPython: options.python ?? 'python3',
+    uvPath: options.uvPath ?? null,
+    pythonDownloads: options.pythonDownloads ?? true,
+    index,
+    env,
+    installingEnv: {
+      ...env,
+      ...indexEnvironment(index, env),
+      UV_CACHE_DIR: join(options.cacheDir, 'uv-cache'),
+      UV_PYTHON_INSTALL_DIR: pythonsDir(options.cacheDir),
+      UV_NO_PROGRESS: '1',
+      NO_COLOR: '1',
+      GIT_ALLOW_PROTOCOL: options.gitProtocols ?? 'https:ssh',
+      GIT_CONFIG_NOSYSTEM: '1',
+      // A commit's tree has no git history, so a package that takes its version from tags is given one.
+      SETUPTOOLS_SCM_PRETEND_VERSION: unknownVersion,
+      POETRY_DYNAMIC_VERSIONING_BYPASS: unknownVersion,
+    },
+    indexArguments: indexArguments(index),
+    counters: { resolves: 0, builds: 0, hits: 0, wheelBuilds: 0, projectBuilds: 0 },
+  };
+}
+
+/** The version of a package whose own version is only known to git. */
+export const unknownVersion = '0.0.0';
+
+export function pythonsDir(cacheDir: string): string {
+  return join(cacheDir, 'pythons');
+}
+
+export function locksDir(cacheDir: string): string {
+  return join(cacheDir, 'locks');
+}
+
+function extraCertificates(file: string | null): Record<string, string> {
+  return file === null ? {} : { SSL_CERT_FILE: file, PIP_CERT: file, REQUESTS_CA_BUNDLE: file, GIT_SSL_CAINFO: file };
+}
