@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
 import type { Runner, StageHandle } from '#activities/runners/runner.ts';
 import { ensureStageUser, type StageUser } from '#activities/runners/stage-user.ts';
@@ -19,7 +20,7 @@ beforeAll(async () => {
   base = await mkdtemp(join(tmpdir(), 'assay-runner-'));
   await chmod(base, 0o755);
   stageUser = await ensureStageUser();
-  python = await findStagePython();
+  python = await findPython(stageUser);
 });
 
 afterAll(async () => {
@@ -27,18 +28,6 @@ afterAll(async () => {
   for (const name of await runner.list()) await (await runner.attach(name))?.remove();
   await rm(base, { recursive: true, force: true });
 });
-
-// A Python below root's home is out of reach for stages, so each candidate is tried as the user of the stages.
-async function findStagePython(): Promise<string> {
-  for (const candidate of ['python3', '/usr/bin/python3', '/usr/local/bin/python3']) {
-    const asked = promisify(execFile)(candidate, ['-c', 'import os, sys; print(os.path.realpath(sys.executable))']);
-    const path = await asked.then(({ stdout }) => stdout.trim()).catch(() => null);
-    const user = stageUser ? { uid: stageUser.uid, gid: stageUser.gid } : {};
-    const works = path && (await promisify(execFile)(path, ['-c', ''], { cwd: '/', ...user }).catch(() => null));
-    if (path && works) return path;
-  }
-  throw new Error('No Python that the user of the stages can execute was found.');
-}
 
 const open = (cgroups = true): Runner =>
   createProcessRunner({ stateDir: join(base, 'state'), python, stageUser, cgroups });
