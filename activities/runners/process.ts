@@ -127,7 +127,12 @@ function createHandle(options: SupervisorOptions, launch: Launch): StageHandle {
 async function signalSupervisor(launch: Launch, kind: 'terminate' | 'kill'): Promise<void> {
   const identity = await readSupervisor(launch);
   if (!identity?.pid || (await readExit(launch)) || !(await isAlive(identity))) return;
-  process.kill(identity.pid, kind === 'kill' ? 'SIGUSR1' : 'SIGTERM');
+  try {
+    process.kill(identity.pid, kind === 'kill' ? 'SIGUSR1' : 'SIGTERM');
+  } catch (error) {
+    // Ended between the look and the signal, which is what the signal asks for.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 // Renamed first: a directory that is half gone must not look like a launch.
