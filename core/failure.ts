@@ -1,4 +1,5 @@
 // Whom a stage's failure is to be blamed on, in one plain sentence.
+import { formatDuration } from './quantities.ts';
 import type { Failure, FailureClass } from './run.ts';
 
 /** How a launch ended, as the runner saw it. */
@@ -147,16 +148,4 @@ function lastWords(logTail: readonly string[]): string {
 
 function gib(bytes: number): string {
   return `${Number((bytes / 2 ** 30).toPrecision(3))} GiB`;
-}
-
-/** `2h`, `1h30m`, `90s`; as project files spell durations. */
-export function formatDuration(ms: number): string {
-  if (ms < 1000) return `${ms} ms`;
-  const seconds = Math.round(ms / 1000);
-  const parts = [
-    [Math.floor(seconds / 3600), 'h'],
-    [Math.floor((seconds % 3600) / 60), 'm'],
-    [seconds % 60, 's'],
-  ] as const;
-  return parts.flatMap(([amount, unit]) => (amount > 0 ? [`${amount}${unit}`] : [])).join('');
 }

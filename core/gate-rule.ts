@@ -29,7 +29,7 @@ interface Token {
 }
 
 const tokenPattern =
-  /\s*(?:(?<quoted>"[^"]+"|'[^']+'|`[^`]+`)|(?<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?![\w.%]))|(?<name>[A-Za-z_][\w./:@-]*)|(?<operator>[<>=!]=?)|(?<sign>[+-])|(?<other>\S+))/iy;
+  /\s*(?:(?<quoted>"[^"]+"|'[^']+'|`[^`]+`)|(?<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?(?![\w.%]))|(?<name>[A-Za-z_][\w./:@-]*)|(?<operator>[<>=!]{1,3})|(?<sign>[+-])|(?<other>\S+))/iy;
 
 /** Never throws: a rule that cannot be read is an answer too. */
 export function parseGateRule(text: string): GateRule | GateRuleProblem {

@@ -1,0 +1,31 @@
+// Keys that are part of the contract but that this server does not act on yet. Each goes from here when it is acted on.
+import type { ProjectFile, StageFile } from './project-schema.ts';
+
+/** One sentence per key, for lint and submit. */
+export function notYetSentences(file: ProjectFile): string[] {
+  const project = [
+    ...said(file.triggers?.push, 'triggers.push', 'a push starts no run; submit it with assay run'),
+    ...said(file.triggers?.schedule, 'triggers.schedule', 'no run is started by the clock; submit it with assay run'),
+    ...said(file.verify, 'verify', 'runs are not reproduced and compared yet'),
+    ...said(file.image, 'image', 'stages run as processes with the Python that python names'),
+    ...said(file.dockerfile, 'dockerfile', 'stages run as processes with the Python that python names'),
+  ];
+  const tolerances = Object.entries(file.metrics?.declare ?? {}).flatMap(([key, declaration]) =>
+    said(declaration.tolerance, `metrics.declare.${key}.tolerance`, 'runs are not reproduced and compared yet'),
+  );
+  const stages = Object.entries(file.stages ?? {}).flatMap(([name, stage]) => stageSentences(name, stage));
+  return [...project, ...tolerances, ...stages];
+}
+
+function stageSentences(name: string, stage: StageFile): string[] {
+  const nodes = stage.resources?.nodes ?? 1;
+  return [
+    ...said(nodes > 1 ? nodes : undefined, `stages.${name}.resources.nodes`, 'a stage runs on one node'),
+    ...said(stage.checkpoints, `stages.${name}.checkpoints`, 'checkpoints are not carried to another attempt yet'),
+    ...said(stage.cache, `stages.${name}.cache`, 'results are not reused yet, so every stage runs'),
+  ];
+}
+
+function said(value: unknown, key: string, consequence: string): string[] {
+  return value === undefined ? [] : [`${key} is accepted but has no effect on this server yet: ${consequence}.`];
+}
