@@ -52,7 +52,7 @@ export function createLock(
   const lines = [
     firstLine,
     ...options,
-    ...wheels.map(({ sha256, filename }) => `# wheel ${sha256} ${filename}`).sort(),
+    ...[...new Set(wheels.map(({ sha256, filename }) => `# wheel ${sha256} ${filename}`))].sort(),
     ...[...new Set(entries.map(entryText))].sort(),
   ];
   return fromText(`${lines.join('\n')}\n`);

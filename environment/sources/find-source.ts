@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
 import { type PythonRequest, readPythonRequest } from '#environment/python/python-request.ts';
@@ -146,7 +146,8 @@ async function fromPylock(root: string, path: string): Promise<Found> {
 
 async function fromRequirements(root: string, path: string): Promise<Found> {
   const { files, packages, ...read } = await readRequirementsFile(root, path);
-  const texts = [...files, ...(await packageTexts(root, packages)), ...(await archiveTexts(root, read.archives))];
+  const archives = [...(await archiveTexts(root, read.archives)), ...(await folderTexts(root, read.archiveFolders))];
+  const texts = [...files, ...(await packageTexts(root, packages)), ...archives];
   return { kind: 'requirements', file: path, texts, explicitPackages: packages, ...read };
 }
 
@@ -203,6 +204,13 @@ function setupFiles(pyproject: Pyproject | undefined): string[] {
 async function archiveTexts(root: string, archives: readonly string[]): Promise<{ path: string; text: string }[]> {
   return await Promise.all(
     archives.map(async (path) => ({ path, text: (await readFile(join(root, path))).toString('latin1') })),
+  );
+}
+
+/** What a folder of archives offers: its names, which hold the versions. */
+async function folderTexts(root: string, folders: readonly string[]): Promise<{ path: string; text: string }[]> {
+  return await Promise.all(
+    folders.map(async (path) => ({ path, text: (await readdir(join(root, path))).sort().join('\n') })),
   );
 }
 

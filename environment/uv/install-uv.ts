@@ -109,9 +109,8 @@ async function pipInstall(
     ...(index ? { PIP_INDEX_URL: index } : {}),
   };
   const args = ['-m', 'pip', 'install', '--quiet', '--no-input', '--no-deps', '--only-binary', ':all:'];
-  const links = (context.index.findLinks ?? []).flatMap((link) => ['--find-links', link]);
   const target = ['--require-hashes', '--target', join(building, 'uv'), '-r', requirements];
-  return await runCommand(python, [...args, ...links, ...target], { env, onLine });
+  return await runCommand(python, [...args, ...context.indexArguments, ...target], { env, onLine });
 }
 
 async function existingPythons(context: EnvironmentContext): Promise<string[]> {

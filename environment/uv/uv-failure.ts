@@ -47,7 +47,8 @@ function sentence(stderr: string): string {
 }
 
 function advice(stderr: string): string {
-  if (stderr.includes('not found in the package registry')) return 'Correct the name, or name the index that has it.';
+  if (/was not found in the (package registry|provided package locations)/.test(stderr))
+    return 'Correct the name, or name the index that has it.';
   if (stderr.includes('Hash mismatch'))
     return 'The index serves another file than the one that was locked: lock again.';
   if (/Couldn't parse|Failed to parse/.test(stderr)) return 'Correct that line.';
