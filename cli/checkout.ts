@@ -8,7 +8,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { DomainError } from '#core/errors.ts';
 
-export interface PathState {
+interface PathState {
   /** Two letters of `git status`: index and working tree; `??` is untracked. */
   status: string;
   path: string;

@@ -8,7 +8,7 @@ import { extract as createExtract, type Extract, type Header } from 'tar-stream'
 import { DomainError } from '#core/errors.ts';
 import { linkRefusal, pathRefusal } from './source-path.ts';
 
-export interface ExtractLimits {
+interface ExtractLimits {
   filesMax: number;
   /** Sum of all file sizes. */
   sizeBytesMax: number;

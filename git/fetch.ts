@@ -26,7 +26,7 @@ export interface FetchOptions {
   signal?: AbortSignal;
 }
 
-export interface RefChange {
+interface RefChange {
   /** Full name, refs/heads/… or refs/tags/…. */
   ref: string;
   before: string | null;

@@ -2,7 +2,7 @@ import { DomainError } from '#core/errors.ts';
 import { type GitOptions, GitError, runGit, startGit } from './command.ts';
 
 /** 100644 file, 100755 executable, 120000 symbolic link, 160000 submodule. */
-export type FileMode = '100644' | '100755' | '120000' | '160000';
+type FileMode = '100644' | '100755' | '120000' | '160000';
 
 export interface TreeEntry {
   path: string;

@@ -17,9 +17,11 @@ export interface GitServer {
   close(): Promise<void>;
 }
 
+const openssl = 'openssl';
+
 export function hasOpenssl(): boolean {
   try {
-    execFileSync('openssl', ['version'], { stdio: 'ignore' });
+    execFileSync(openssl, ['version'], { stdio: 'ignore' });
     return true;
   } catch {
     return false;
@@ -30,7 +32,7 @@ function makeCertificate(dir: string): { key: string; certificate: string } {
   const [key, certificate] = [join(dir, 'server.key'), join(dir, 'server.pem')];
   const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
   const args = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', key, '-out', certificate];
-  execFileSync('openssl', [...args, ...subject], { stdio: 'ignore' });
+  execFileSync(openssl, [...args, ...subject], { stdio: 'ignore' });
   return { key, certificate };
 }
 
