@@ -1,0 +1,85 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { connectClient } from '#cli/connection.ts';
+import type { Context, JsonOption } from '#cli/context.ts';
+import { type Cell, formatJson, formatTable } from '#cli/output.ts';
+import { formatAge, formatDuration } from '#cli/quantities.ts';
+import { styledGate, styledStatus } from '#cli/statuses.ts';
+import type { RunSummary } from '#contract/runs.ts';
+
+interface ListOptions extends JsonOption {
+  project?: string;
+  experiment?: string;
+  status?: string;
+  owner?: string;
+  tag?: string;
+  filter?: string;
+  sort?: string;
+  limit: number;
+}
+
+const columns = [
+  { title: 'run' },
+  { title: 'status' },
+  { title: 'gate' },
+  { title: 'name', flexible: true },
+  { title: 'commit' },
+  { title: 'owner' },
+  { title: 'submitted' },
+  { title: 'time', right: true },
+];
+
+const pageMax = 500;
+
+export function addLsCommand(program: Command, context: Context): void {
+  program
+    .command('ls')
+    .alias('list')
+    .summary('list and search runs')
+    .option('--project <name>', 'only runs of this project')
+    .option('--experiment <name>', 'only runs of this experiment')
+    .option('--status <list>', 'only these statuses, for example running,waiting')
+    .option('--owner <name>', 'only runs of this person')
+    .option('--tag <tag>', 'only runs with this tag')
+    .option('--filter <text>', `comparisons, for example "metrics.accuracy > 0.9 and params.lr = '0.1'"`)
+    .option('--sort <text>', 'for example "metrics.accuracy desc"; newest first when absent')
+    .option('-n, --limit <count>', 'how many at most', parseCount, 20)
+    .option('--json', 'print what the API answers')
+    .action((options: ListOptions) => list(context, options));
+}
+
+/** For commander: a whole number above zero. */
+export function parseCount(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('Expected a whole number above zero.');
+}
+
+async function list(context: Context, { json, limit, ...query }: ListOptions): Promise<void> {
+  const { terminal } = context;
+  const client = await connectClient(context);
+  const items: RunSummary[] = [];
+  let nextCursor: string | null = null;
+  do {
+    const wanted = Math.min(pageMax, limit - items.length);
+    const page = await client.runs.list({ ...query, limit: wanted, ...(nextCursor ? { cursor: nextCursor } : {}) });
+    items.push(...page.items);
+    nextCursor = page.nextCursor;
+  } while (nextCursor !== null && items.length < limit);
+  if (json) return terminal.write(formatJson({ items, nextCursor }));
+  if (items.length === 0) return terminal.note('No runs found.');
+  const rows = items.map((run) => rowOf(context, run));
+  terminal.write(formatTable(terminal, columns, rows));
+  if (nextCursor !== null && terminal.isTerminal) terminal.note(`There are more; see them with -n ${limit * 5}.`);
+}
+
+function rowOf({ terminal }: Context, run: RunSummary): Cell[] {
+  return [
+    run.label,
+    styledStatus(run.status),
+    styledGate(run.gateResult),
+    run.name ?? '',
+    run.commit?.slice(0, 8) ?? run.ref,
+    run.owner,
+    terminal.isTerminal ? formatAge(run.submittedAt, Date.now()) : run.submittedAt,
+    run.durationMs === null ? '' : terminal.isTerminal ? formatDuration(run.durationMs) : String(run.durationMs),
+  ];
+}

@@ -1,0 +1,193 @@
+// `assay exec STAGE`: one stage in this very folder. Nothing is recorded; uncommitted changes are what it is for.
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { writeParamsFile } from '#contract/params-file.ts';
+import { readDeclaredParams, seedOf } from '#contract/read-project.ts';
+import { renderParams } from '#core/param-styles.ts';
+import { narrowParams, type Overrides, resolveParams } from '#core/params.ts';
+import type { DataSource, Params, ProjectConfig, Stage } from '#core/project.ts';
+import type { StageData } from '#core/stage-variables.ts';
+import { ApiError, UnreachableError } from '#sdk/api-error.ts';
+import { type Client, createClient } from '#sdk/client.ts';
+import type { Context } from './context.ts';
+import { openEnvironments, recipeOfFiles, watchInstalling } from './local-environments.ts';
+import { type LocalProject, readLocalProject } from './local-project.ts';
+import { fetchDataset, formatOf, save } from './run-material.ts';
+import { findServer } from './settings.ts';
+import { directoriesOf, launch, paramsFileOf, type StageSetting, variablesOf } from './stage-command.ts';
+import { findStage } from './find-stage.ts';
+
+export interface ExecHere {
+  root: string;
+  stage: string;
+  overrides: Overrides;
+  seed: number | null;
+  /** Replaces the stage's command. */
+  command: readonly string[];
+}
+
+/** Answers with the exit code of the command. */
+export async function execHere(context: Context, request: ExecHere): Promise<number> {
+  const project = await readLocalProject(request.root);
+  const stage = findStage(project.config, request.stage);
+  const declared = await readDeclaredParams(project.repository, project.config);
+  const params = resolveParams(declared, request.overrides, project.config.params.style);
+  const environment = await localEnvironment(context, project);
+  const scratch = await mkdtemp(join(tmpdir(), 'assay-exec-'));
+  try {
+    const setting = await prepare(context, project, stage, params, { request, environment, scratch });
+    return await withParams(setting, () => start(context, setting, request));
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function prepare(
+  context: Context,
+  { config, root }: LocalProject,
+  stage: Stage,
+  params: Params,
+  given: { request: ExecHere; environment: StageSetting['environment']; scratch: string },
+): Promise<StageSetting> {
+  const asOf = new Date().toISOString();
+  const setting: StageSetting = {
+    config,
+    stage,
+    params,
+    work: root,
+    scratch: given.scratch,
+    environment: given.environment,
+    secrets: secretsHere(context, config, stage),
+    data: await loadData(context, config.data, root, asOf),
+    identity: {
+      runId: 'local',
+      runName: `${config.project}/local`,
+      experiment: 'default',
+      attempt: 1,
+      seed: seedOf(config, given.request.seed),
+      commit: '',
+      branch: null,
+      asOf,
+      runUrl: null,
+    },
+  };
+  const { home, tmp, checkpoint, output, model } = directoriesOf(setting);
+  await Promise.all([home, tmp, checkpoint, output, model].map((dir) => mkdir(dir, { recursive: true })));
+  await writeFile(paramsFileOf(setting), `${JSON.stringify(narrowParams(params, stage.params), null, 2)}\n`);
+  return setting;
+}
+
+async function start(context: Context, setting: StageSetting, request: ExecHere): Promise<number> {
+  const { config, stage, params, work } = setting;
+  const isOwn = request.command.length > 0;
+  const rendered = renderParams(
+    config.params.style,
+    stage.command,
+    narrowParams(params, stage.params),
+    request.overrides,
+  );
+  return launch(isOwn ? request.command : rendered.command, {
+    cwd: work,
+    env: variablesOf(context, setting, rendered.env),
+    stdin: isOwn ? 'inherit' : 'ignore',
+  });
+}
+
+/** A script that opens its parameter file finds the overrides in it; afterwards the file is as it was. */
+async function withParams(setting: StageSetting, work: () => Promise<number>): Promise<number> {
+  const { file, style } = setting.config.params;
+  if (file === null || style !== 'json') return work();
+  const path = join(setting.work, file);
+  const original = await readFile(path, 'utf8');
+  const changed = writeParamsFile(file, original, narrowParams(setting.params, setting.stage.params));
+  if (changed === original) return work();
+  await writeFile(path, changed);
+  try {
+    return await work();
+  } finally {
+    await writeFile(path, original);
+  }
+}
+
+/** `.venv` as it is; made when it is not there. */
+async function localEnvironment(
+  context: Context,
+  { root, config }: LocalProject,
+): Promise<StageSetting['environment']> {
+  const path = join(root, '.venv');
+  if (!(await exists(path))) {
+    context.terminal.note('Making .venv from the requirement files here (assay env does this too) …');
+    const environments = openEnvironments(context);
+    const { lock, interpreter, packages } = await recipeOfFiles(context, environments, root, config);
+    await environments.createLocalVenv({
+      checkoutDir: root,
+      lock,
+      interpreter,
+      packages,
+      onLine: watchInstalling(context),
+    });
+  }
+  return { path, binDir: join(path, 'bin') };
+}
+
+/** Values of secrets never leave the server; the caller's own variables stand in for them. */
+function secretsHere({ env, terminal }: Context, config: ProjectConfig, stage: Stage): Record<string, string> {
+  const missing = stage.secrets.filter((name) => env[name] === undefined);
+  if (missing.length > 0) terminal.note(`Not set here, and the server never gives them out: ${missing.join(', ')}`);
+  const asFile = stage.secrets.filter((name) => config.secretFiles.includes(name) && env[name] !== undefined);
+  if (asFile.length > 0) terminal.note(`Taken as paths of files, as the stage expects them: ${asFile.join(', ')}`);
+  return Object.fromEntries(stage.secrets.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
+}
+
+/** What lies here already is used; the rest comes from the lake as it is now. */
+async function loadData(
+  context: Context,
+  sources: readonly DataSource[],
+  root: string,
+  asOf: string,
+): Promise<StageData[]> {
+  for (const source of sources) {
+    const target = join(root, source.to);
+    if (await exists(target)) context.terminal.note(`${source.to} is used as it lies here.`);
+    else await loadFromServer(context, source, root, target, asOf);
+  }
+  return sources.map(({ name, to, kind }) => ({ name, path: join(root, to), isFolder: kind === 'dataset' }));
+}
+
+async function loadFromServer(
+  context: Context,
+  source: DataSource,
+  root: string,
+  target: string,
+  asOf: string,
+): Promise<void> {
+  const server = await findServer(context.env);
+  const client = createClient({ url: server.url, token: server.token ?? '' });
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    await load(client, source, root, target, asOf);
+    context.terminal.note(`${source.to} comes from ${server.url}, as of ${asOf}.`);
+  } catch (error) {
+    if (!(error instanceof UnreachableError || error instanceof ApiError)) throw error;
+    context.terminal.note(`${source.to} is missing and could not be loaded: ${error.message}`);
+  }
+}
+
+async function load(client: Client, source: DataSource, root: string, target: string, asOf: string): Promise<void> {
+  if (source.kind === 'query') {
+    const query = await readFile(join(root, source.query), 'utf8');
+    const snapshot = await client.lake.query({ query });
+    await save(await client.lake.openSnapshot(snapshot.id, formatOf(source.to)), target);
+    return;
+  }
+  const { latest } = await client.datasets.get(source.dataset);
+  if (latest !== null && latest.committedAt <= asOf) await fetchDataset(client, source.dataset, latest.version, target);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}

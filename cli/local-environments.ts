@@ -1,0 +1,74 @@
+// Python environments of this machine, made as the server makes them.
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { ProjectConfig } from '#core/project.ts';
+import type { Run } from '#contract/runs.ts';
+import { createEnvironments, type Environments } from '#environment/environments.ts';
+import { type Lock, readLock } from '#environment/lock.ts';
+import type { Interpreter } from '#environment/python/interpreters.ts';
+import type { LocalPackage } from '#environment/sources/local-packages.ts';
+import type { Client } from '#sdk/client.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import { oneLine } from './output.ts';
+
+/** What an environment is made from. */
+export interface Recipe {
+  lock: Lock;
+  interpreter: Interpreter;
+  packages: readonly LocalPackage[];
+  /** Where it came from, for people. */
+  from: string;
+}
+
+export function openEnvironments({ env }: Context): Environments {
+  const cache = env.XDG_CACHE_HOME ?? join(env.HOME ?? homedir(), '.cache');
+  return createEnvironments({
+    cacheDir: join(cache, 'assay'),
+    variables: env,
+    ...(env.ASSAY_PYTHON ? { python: env.ASSAY_PYTHON } : {}),
+    ...(env.ASSAY_INDEX_URL ? { index: { defaultIndex: env.ASSAY_INDEX_URL } } : {}),
+    extraCaFile: env.ASSAY_EXTRA_CA ? resolve(env.ASSAY_EXTRA_CA) : null,
+  });
+}
+
+/** Installing says much; only the last line matters while it goes on, and only on a screen. */
+export function watchInstalling({ terminal }: Context): (line: string) => void {
+  const { screen } = terminal;
+  if (screen === null) return () => undefined;
+  return (line) => screen.write(`\r\u001b[K${oneLine(line).slice(0, screen.columns - 1)}\r`);
+}
+
+/** The requirement files that lie here, resolved now. */
+export async function recipeOfFiles(
+  context: Context,
+  environments: Environments,
+  root: string,
+  config: Pick<ProjectConfig, 'requirements' | 'python'>,
+): Promise<Recipe> {
+  const source = await environments.findSource(root, config);
+  const { interpreter, notes } = await environments.selectPython(source.python);
+  for (const note of [...source.notes, ...notes]) context.terminal.note(note);
+  const lock = await environments.resolve({ root, source, interpreter, onLine: watchInstalling(context) });
+  return { lock, interpreter, packages: source.packages, from: source.file ?? 'no requirement file' };
+}
+
+/** The lock of a run with the Python it ran on; `root` holds the code whose own packages are installed. */
+export async function recipeOfRun(environments: Environments, client: Client, run: Run, root: string): Promise<Recipe> {
+  const response = await client.runs.openLock(run.id);
+  const lock = readLock(await response.text());
+  const request = { request: `==${pythonOf(run)}`, from: run.label, isExact: true };
+  const { interpreter } = await environments.selectPython(request);
+  const config = run.config as ProjectConfig | null;
+  const { packages } = await environments.findSource(root, config ?? {});
+  return { lock, interpreter, packages, from: run.label };
+}
+
+/** The exact version, as the step that made the environment recorded it. */
+function pythonOf(run: Run): string {
+  const version = run.steps.find((step) => step.name === 'build-environment')?.facts?.python;
+  if (typeof version === 'string') return version;
+  throw new CliError(
+    `${run.label} has no environment${run.finishedAt === null ? ' yet' : ''}; it ended before one was made.`,
+  );
+}

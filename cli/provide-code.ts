@@ -1,0 +1,177 @@
+// Which commit a run is of, and seeing to it that the server has it.
+import { openAsBlob, realpathSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Run, SubmitRun } from '#contract/runs.ts';
+import { ApiError } from '#sdk/api-error.ts';
+import type { Client } from '#sdk/client.ts';
+import { type Checkout, createBundle, createPatch, readCheckout, recentCommits } from './checkout.ts';
+import type { Context } from './context.ts';
+import { CliError } from './errors.ts';
+import { findIgnoredInputs } from './ignored-inputs.ts';
+import { findRoot, projectFileName, projectNameAt } from './project-here.ts';
+import { resolveCommit } from './resolve-commit.ts';
+
+export interface CodeChoice {
+  project: string;
+  body: Pick<SubmitRun, 'commit' | 'ref' | 'dirty'>;
+}
+
+interface CodeOptions {
+  project?: string;
+  ref?: string;
+  dirty?: boolean;
+}
+
+/** How many commits of the history the server is asked about, to send only what it lacks. */
+const historyMax = 200;
+/** The server's limit for a stored patch, before base64. */
+const patchBytesMax = 6_000_000;
+
+/**
+ * Without `ref` and `like` it is HEAD of the checkout, which has to be clean unless `dirty` is asked for. With `like`
+ * alone it is that run's commit, which the server has.
+ */
+export async function provideCode(
+  context: Context,
+  client: Client,
+  options: CodeOptions,
+  like: Run | null,
+): Promise<CodeChoice> {
+  if (like !== null && options.ref === undefined && !options.dirty) {
+    return { project: options.project ?? like.project, body: {} };
+  }
+  const root = await findRoot(context.cwd);
+  if (root === null && options.project !== undefined && options.ref !== undefined) {
+    return { project: options.project, body: { ref: options.ref } };
+  }
+  const checkout = await readCheckout(context.cwd);
+  refuseNested(root, checkout.root);
+  const project = options.project ?? like?.project ?? (await projectNameAt(checkout.root));
+  if (options.ref !== undefined) return provideRef(client, project, checkout, options.ref);
+  if (!options.dirty) refuseDirty(context, checkout);
+  await nameIgnoredInputs(context, checkout);
+  await ensureProject(client, project, checkout);
+  const body =
+    options.dirty && isDirty(checkout)
+      ? await sendTree(client, project, checkout)
+      : await sendHead(client, project, checkout);
+  return { project, body: { ...body, ...(checkout.branch === null ? {} : { ref: checkout.branch }) } };
+}
+
+/** A name that this checkout does not know is left to the server, which may fetch it. */
+async function provideRef(client: Client, project: string, checkout: Checkout, ref: string): Promise<CodeChoice> {
+  const commit = await resolveCommit(checkout.root, ref);
+  if (commit === null) return { project, body: { ref } };
+  await ensureProject(client, project, checkout);
+  await sendCommit(client, project, checkout.root, commit);
+  return { project, body: { ref, commit } };
+}
+
+async function sendHead(client: Client, project: string, { root, commit }: Checkout): Promise<CodeChoice['body']> {
+  await sendCommit(client, project, root, commit);
+  return { commit };
+}
+
+/** The working tree goes as a commit of its own on top of HEAD, and as the patch that is kept with the run. */
+async function sendTree(client: Client, project: string, { root }: Checkout): Promise<CodeChoice['body']> {
+  const tree = await createPatch(root);
+  try {
+    if (tree.patch.length > patchBytesMax) {
+      throw new CliError(
+        `The uncommitted changes are ${tree.patch.length} bytes; at most ${patchBytesMax} are stored. Commit them.`,
+      );
+    }
+    await sendCommit(client, project, root, tree.commit, tree.objectDir);
+    return { commit: tree.commit, dirty: { patch: tree.patch.toString('base64') } };
+  } finally {
+    await tree.remove();
+  }
+}
+
+async function sendCommit(
+  client: Client,
+  project: string,
+  root: string,
+  commit: string,
+  objectDir?: string,
+): Promise<void> {
+  const asked = [...new Set([commit, ...(await recentCommits(root, historyMax))])];
+  const { have } = await client.code.negotiate(project, asked);
+  if (have.includes(commit)) return;
+  const bundle = await createBundle(root, commit, have, objectDir);
+  try {
+    await client.code.sendBundle(project, commit, await openAsBlob(bundle));
+  } finally {
+    await rm(dirname(bundle), { recursive: true, force: true });
+  }
+}
+
+/** Code comes from the checkout, so the project gets no remote; a remote is given to it with `assay projects set`. */
+async function ensureProject(client: Client, name: string, { branch }: Checkout): Promise<void> {
+  try {
+    await client.projects.get(name);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 'not-found') throw error;
+    await client.projects.create({ name, ...(branch === null ? {} : { defaultBranch: branch }) }).catch(ignoreConflict);
+  }
+}
+
+/** Another call may have created it meanwhile. */
+function ignoreConflict(error: unknown): void {
+  if (!(error instanceof ApiError) || error.code !== 'conflict') throw error;
+}
+
+/** Silently running the repository around it instead would be a surprise. */
+function refuseNested(found: string | null, root: string): void {
+  if (found === null || realpathSync(found) === realpathSync(root)) return;
+  throw new CliError(
+    `${join(found, projectFileName)} is not at the root of its checkout, which is ${root}. Move it there, or make ${found} a repository of its own.`,
+  );
+}
+
+const codeEndings = /\.(py|pyx|ipynb|sql|sh|ya?ml|toml|cfg|ini)$/i;
+const namesMax = 20;
+
+/** Untracked code would be missing from the run without a word; other untracked files are only mentioned. */
+function refuseDirty({ terminal }: Context, { dirty, untracked }: Checkout): void {
+  const untrackedCode = untracked.filter((path) => codeEndings.test(path));
+  const lines = [...dirty.map(({ status, path }) => `${status} ${path}`), ...untrackedCode.map((path) => `?? ${path}`)];
+  if (lines.length > 0) {
+    const details =
+      lines.length > namesMax ? [...lines.slice(0, namesMax), `… and ${lines.length - namesMax} more`] : lines;
+    throw new CliError(
+      'The checkout has changes that no commit holds. Commit them, or run with --dirty, which stores them as a patch and bars promotion:',
+      { details },
+    );
+  }
+  const others = untracked.filter((path) => !codeEndings.test(path));
+  if (others.length > 0) terminal.note(`Not part of the run, because no commit holds them: ${listed(others)}`);
+}
+
+function isDirty({ dirty, untracked }: Checkout): boolean {
+  return dirty.length > 0 || untracked.length > 0;
+}
+
+async function nameIgnoredInputs({ terminal }: Context, { root }: Checkout): Promise<void> {
+  for (const { path, mentionedIn } of await findIgnoredInputs(root)) {
+    terminal.note(
+      `${path} is ignored by git and not part of the run, but ${mentionedIn} names it. If it is data: assay data add ${datasetNameOf(path)} ${path}`,
+    );
+  }
+}
+
+function datasetNameOf(path: string): string {
+  const last = path.split('/').findLast((part) => part !== '') ?? 'data';
+  return (
+    last
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9._-]+/g, '-')
+      .replace(/^[^a-z0-9]+/, '') || 'data'
+  );
+}
+
+function listed(paths: readonly string[]): string {
+  const shown = paths.slice(0, 5).join(', ');
+  return paths.length > 5 ? `${shown} and ${paths.length - 5} more` : shown;
+}

@@ -1,0 +1,154 @@
+// Everything about one run on one page.
+import { flattenParams } from '#core/params.ts';
+import type { Params } from '#core/project.ts';
+import type { RunDatum } from '#contract/artifacts.ts';
+import type { Metric } from '#contract/metrics.ts';
+import type { Attempt, Run, Step } from '#contract/runs.ts';
+import { type Cell, formatFields, formatTable, oneLine } from './output.ts';
+import { formatDuration, formatNumber, formatSize } from './quantities.ts';
+import { formatFailure, formatGate, formatHeadline } from './run-outcome.ts';
+import { lookOf, styledStatus } from './statuses.ts';
+import { describeFacts, describeStep } from './step-facts.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface RunFacts {
+  run: Run;
+  metrics: readonly Metric[];
+  data: readonly RunDatum[];
+}
+
+export function formatRun(terminal: Terminal, { run, metrics, data }: RunFacts): string {
+  const sections: [string, string][] = [
+    ['', formatHeadline(terminal, run) + formatFailure(terminal, run)],
+    ['', formatSummary(terminal, run)],
+    ['Steps', formatSteps(terminal, run)],
+    ['Gate', formatGate(terminal, run)],
+    ['Metrics', formatMetrics(terminal, metrics)],
+    ['Parameters', formatParams(terminal, run)],
+    ['Data', formatData(terminal, data)],
+    ['Models', formatVersions(terminal, run)],
+  ];
+  return sections
+    .filter(([, text]) => text !== '')
+    .map(([title, text]) => (title === '' ? text : `${terminal.paint('bold', title)}\n${text}`))
+    .join('\n');
+}
+
+function formatSummary(terminal: Terminal, run: Run): string {
+  const environment = run.steps.find((step) => step.name === 'build-environment');
+  return formatFields(terminal, [
+    ['id', run.id],
+    ['name', run.name],
+    ['project', run.project],
+    ['experiment', run.experiment],
+    ['owner', run.owner],
+    ['tags', run.tags.length === 0 ? null : run.tags.join(', ')],
+    ['note', run.note],
+    [
+      'commit',
+      run.commit === null ? null : `${run.commit.slice(0, 12)} ${run.branch ?? ''} ${run.commitMessage ?? ''}`,
+    ],
+    ['uncommitted', run.dirty ? 'changes are stored as a patch; not promotable' : null],
+    ['command', run.command?.join(' ')],
+    ['seed', run.seed === null ? null : String(run.seed)],
+    ['as of', run.asOf],
+    ['environment', run.environmentKey === null ? null : environmentText(run.environmentKey, environment)],
+    ['submitted', run.submittedAt],
+    ['started', run.startedAt],
+    ['finished', run.finishedAt],
+    ['may be deleted', run.deleteAfter === null ? null : `after ${run.deleteAfter}, because its gate failed`],
+    ['may', run.actions.length === 0 ? null : run.actions.map((action) => `assay ${action} ${run.label}`).join('   ')],
+    ['temporal', run.executions.at(-1)?.url],
+  ]);
+}
+
+function environmentText(key: string, step: Step | undefined): string {
+  const facts = describeFacts(step?.facts ?? null);
+  return `${key.slice(0, 12)}${facts === '' ? '' : `  ${facts}`}`;
+}
+
+const stepColumns = [
+  { title: '' },
+  { title: 'step' },
+  { title: 'status' },
+  { title: 'time', right: true },
+  { title: 'details', flexible: true },
+];
+
+function formatSteps(terminal: Terminal, run: Run): string {
+  const rows = run.steps.flatMap((step): Cell[][] => [
+    [
+      { text: lookOf(step.status).mark, style: lookOf(step.status).style },
+      step.name,
+      styledStatus(step.status),
+      step.durationMs === null ? '' : formatDuration(step.durationMs),
+      describeStep(step),
+    ],
+    ...(step.attempts.length > 1 ? step.attempts.map(attemptRow) : []),
+  ]);
+  return formatTable(terminal, stepColumns, rows);
+}
+
+function attemptRow(attempt: Attempt): Cell[] {
+  const { startedAt, finishedAt, failure, peakMemoryBytes } = attempt;
+  const ms = startedAt === null || finishedAt === null ? null : Date.parse(finishedAt) - Date.parse(startedAt);
+  const memory = peakMemoryBytes === null ? '' : `, peak ${formatSize(peakMemoryBytes)}`;
+  return [
+    '',
+    `  attempt ${attempt.attempt}`,
+    attempt.status,
+    ms === null ? '' : formatDuration(ms),
+    `${attempt.node}${memory}${failure === null ? '' : `: ${oneLine(failure.sentence)}`}`,
+  ];
+}
+
+const metricColumns = [
+  { title: 'metric' },
+  { title: 'stage' },
+  { title: 'last', right: true },
+  { title: 'min', right: true },
+  { title: 'max', right: true },
+  { title: 'points', right: true },
+];
+
+function formatMetrics(terminal: Terminal, metrics: readonly Metric[]): string {
+  const rows = metrics.map((metric): Cell[] => [
+    metric.key,
+    metric.step,
+    formatNumber(metric.last),
+    formatNumber(metric.min),
+    formatNumber(metric.max),
+    String(metric.count),
+  ]);
+  return rows.length === 0 ? '' : formatTable(terminal, metricColumns, rows);
+}
+
+function formatParams(terminal: Terminal, run: Run): string {
+  const params = (run.params ?? run.overrides) as Params;
+  const changed = new Set(Object.keys(run.overrides));
+  const rows = flattenParams(params).map(([name, value]): Cell[] => [
+    name,
+    typeof value === 'string' ? value : JSON.stringify(value),
+    changed.has(name) ? { text: 'given', style: 'yellow' } : '',
+  ]);
+  const columns = [{ title: 'parameter' }, { title: 'value', flexible: true }, { title: '' }];
+  return rows.length === 0 ? '' : formatTable(terminal, columns, rows);
+}
+
+const dataColumns = [{ title: 'data' }, { title: 'to' }, { title: 'from' }, { title: 'facts', flexible: true }];
+
+function formatData(terminal: Terminal, data: readonly RunDatum[]): string {
+  const rows = data.map((datum): Cell[] => [
+    datum.name,
+    datum.to,
+    datum.kind === 'dataset' ? `${datum.dataset} version ${datum.datasetVersion}` : `query as of ${datum.asOf}`,
+    describeFacts(datum.facts),
+  ]);
+  return rows.length === 0 ? '' : formatTable(terminal, dataColumns, rows);
+}
+
+function formatVersions(terminal: Terminal, run: Run): string {
+  const rows = run.versions.map(({ model, version, aliases }): Cell[] => [model, String(version), aliases.join(' ')]);
+  const columns = [{ title: 'model' }, { title: 'version' }, { title: 'aliases' }];
+  return rows.length === 0 ? '' : formatTable(terminal, columns, rows);
+}

@@ -1,0 +1,44 @@
+// Staying with a run until it ends. Leaving (Ctrl-C) never stops the run.
+import type { Run } from '#contract/runs.ts';
+import type { Client } from '#sdk/client.ts';
+import type { Context, JsonOption } from './context.ts';
+import { type ExitCode, exitCodes } from './errors.ts';
+import { formatJson } from './output.ts';
+import { createProgress } from './progress.ts';
+import { formatOutcome } from './run-outcome.ts';
+
+/** Shows the progress, then the outcome; answers with the exit code that says how it went. */
+export async function waitForRun(
+  context: Context,
+  client: Client,
+  run: string,
+  options: JsonOption,
+): Promise<ExitCode> {
+  const leave = new AbortController();
+  const onInterrupt = () => leave.abort();
+  process.once('SIGINT', onInterrupt);
+  const progress = createProgress(context.terminal);
+  try {
+    for await (const event of client.runs.watch(run, { signal: leave.signal, reconnectsMax: 60 })) progress.show(event);
+  } catch (error) {
+    if (!leave.signal.aborted) throw error;
+  } finally {
+    process.removeListener('SIGINT', onInterrupt);
+    progress.end();
+  }
+  if (leave.signal.aborted) return sayDetached(context, run);
+  const ended = await client.runs.get(run);
+  if (options.json) context.terminal.write(formatJson(ended));
+  else context.terminal.write(formatOutcome(context.terminal, ended));
+  return exitCodeOf(ended);
+}
+
+function sayDetached({ terminal }: Context, run: string): ExitCode {
+  terminal.note(`Detached; ${run} goes on. Look: assay logs -f ${run}   Stop it: assay cancel ${run}`);
+  return exitCodes.interrupted;
+}
+
+export function exitCodeOf(run: Pick<Run, 'status' | 'gateResult'>): ExitCode {
+  if (run.status === 'cancelled') return exitCodes.cancelled;
+  return run.status === 'succeeded' && run.gateResult !== 'failed' ? exitCodes.ok : exitCodes.failed;
+}
