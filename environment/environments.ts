@@ -11,6 +11,7 @@ import {
   type ProjectEnvironment,
 } from '#environment/package/install-project.ts';
 import type { LineListener } from '#environment/process/command.ts';
+import { sweepWork } from '#environment/process/work-directory.ts';
 import type { Interpreter, Platform } from '#environment/python/interpreters.ts';
 import type { PythonRequest } from '#environment/python/python-request.ts';
 import {
@@ -36,6 +37,8 @@ export interface Environments {
   materialise(request: MaterialiseRequest): Promise<MaterialisedEnvironment>;
   installProject(request: InstallProjectRequest): Promise<ProjectEnvironment>;
   createLocalVenv(request: LocalVenvRequest): Promise<string>;
+  /** Removes what killed processes left: call it at start. */
+  sweep(): Promise<void>;
   /** Where a wheel of a lock lies after `resolve`, for keeping it as a blob. */
   wheelPath(wheel: Lock['wheels'][number]): string;
   readonly counters: Readonly<EnvironmentCounters>;
@@ -54,6 +57,7 @@ export function createEnvironments(options: EnvironmentOptions): Environments {
     materialise: (request) => materialise(context, request),
     installProject: (request) => installProject(context, request),
     createLocalVenv: (request) => createLocalVenv(context, request),
+    sweep: () => sweepWork(context.cacheDir),
     wheelPath: (wheel) => wheelPath(context, wheel),
     counters: context.counters,
   };

@@ -1,9 +1,10 @@
 // Environments of this machine: cacheDir/environments/<environmentKey>/, complete or not there at all.
-import { mkdir, mkdtemp, open, readdir, rename } from 'node:fs/promises';
+import { chmod, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
 import { makeReadOnly, removeTree } from '#environment/process/trees.ts';
+import { sweepWork, withWorkDirectory } from '#environment/process/work-directory.ts';
 import type { Interpreter } from '#environment/python/interpreters.ts';
 import { isFile, readText } from '#environment/sources/tree.ts';
 import { type EnvironmentContext, locksDir } from './context.ts';
@@ -90,28 +91,24 @@ async function buildOnce(
   if (await isComplete(path, request)) return hit(context, path);
   const startedMs = performance.now();
   context.counters.builds += 1;
-  const parent = join(path, '..');
-  await mkdir(parent, { recursive: true });
-  await removeLeftovers(parent, request.environmentKey);
-  const building = await mkdtemp(join(parent, `.building-${request.environmentKey}-`));
-  try {
+  await sweepWork(context.cacheDir);
+  await mkdir(join(path, '..'), { recursive: true });
+  await withWorkDirectory(context.cacheDir, async (work) => {
+    const building = join(work, request.environmentKey);
     await install(context, request, building);
     await writeMarker(building, request);
     await makeReadOnly(building);
     await removeTree(path);
-    await rename(building, path);
-  } catch (error) {
-    await removeTree(building);
-    throw error;
-  }
+    await renameReadOnly(building, path);
+  });
   return { ...places(path), hit: false, builtMs: Math.round(performance.now() - startedMs) };
 }
 
-/** What a killed process left. Only the holder of the key's lock comes here, so nobody uses them. */
-async function removeLeftovers(parent: string, key: string): Promise<void> {
-  const names = await readdir(parent);
-  for (const name of names.filter((entry) => entry.startsWith(`.building-${key}-`)))
-    await removeTree(join(parent, name));
+/** Moving a directory to another parent writes its `..`, which needs the permission. */
+async function renameReadOnly(from: string, to: string): Promise<void> {
+  await chmod(from, 0o755);
+  await rename(from, to);
+  await chmod(to, 0o555);
 }
 
 async function install(context: EnvironmentContext, request: MaterialiseRequest, target: string): Promise<void> {

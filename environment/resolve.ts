@@ -1,7 +1,7 @@
-import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type LineListener, runCommand } from '#environment/process/command.ts';
+import { withWorkDirectory } from '#environment/process/work-directory.ts';
 import { type Interpreter, type Platform, platformName } from '#environment/python/interpreters.ts';
 import type { RequirementSource } from '#environment/sources/find-source.ts';
 import { isFile, readText } from '#environment/sources/tree.ts';
@@ -57,8 +57,7 @@ export async function resolve(context: EnvironmentContext, request: ResolveReque
 }
 
 async function askUv(context: EnvironmentContext, request: ResolveRequest): Promise<LockEntry[]> {
-  const work = await mkdtemp(join(tmpdir(), 'assay-resolve-'));
-  try {
+  return await withWorkDirectory(context.cacheDir, async (work) => {
     const uv = await installUv(context, request.onLine);
     const isLocked = request.source.kind === 'uv-lock';
     const args = isLocked ? exportArguments(request) : await compileArguments(context, request, work);
@@ -67,9 +66,7 @@ async function askUv(context: EnvironmentContext, request: ResolveRequest): Prom
     const result = await runCommand(uv.path, args, { cwd, env: context.installingEnv, onLine, signal });
     if (result.exitCode !== 0) throw await failure(request, result.stderr);
     return parseEntries(result.stdout);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Build backends write beside the sources, and the checkout stays as it is. */

@@ -1,26 +1,13 @@
 // A repository that is a package is installed without dependencies from the stage's own copy: a small virtual
 // environment of the stage lies over the shared, read-only one and adds the package, its metadata and its commands.
 import { createHash } from 'node:crypto';
-import {
-  chmod,
-  copyFile,
-  cp,
-  lstat,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  rename,
-  rm,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, copyFile, cp, lstat, mkdir, open, readdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type EnvironmentContext, locksDir } from '#environment/context.ts';
 import type { LockedWheel } from '#environment/lock.ts';
 import { runCommand } from '#environment/process/command.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
+import { withWorkDirectory } from '#environment/process/work-directory.ts';
 import { type Interpreter, platformName } from '#environment/python/interpreters.ts';
 import type { LocalPackage } from '#environment/sources/local-packages.ts';
 import { isFile, readText } from '#environment/sources/tree.ts';
@@ -171,15 +158,12 @@ async function buildCopy(
   request: InstallProjectRequest,
   source: string,
 ): Promise<LockedWheel> {
-  const work = await mkdtemp(join(tmpdir(), 'assay-package-'));
-  try {
+  return await withWorkDirectory(context.cacheDir, async (work) => {
     const copy = join(work, basename(source));
     await cp(source, copy, { recursive: true });
     const { interpreter, onLine, signal } = request;
     return await buildWheel({ context, interpreter, onLine, signal }, copy, work);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  });
 }
 
 async function treeDigest(folder: string): Promise<string> {

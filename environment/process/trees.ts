@@ -23,7 +23,8 @@ export async function removeTree(folder: string): Promise<void> {
     throw error;
   });
   if (found?.isDirectory()) await makeDirectoriesWritable(folder);
-  await rm(folder, { recursive: true, force: true });
+  // An orphan of a killed process may still be writing there for a moment.
+  await rm(folder, { recursive: true, force: true, maxRetries: 8 });
 }
 
 async function makeDirectoriesWritable(folder: string): Promise<void> {

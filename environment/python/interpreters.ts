@@ -10,6 +10,8 @@ export interface Interpreter {
   /** For example `3.11.7`. */
   version: string;
   platform: Platform;
+  /** True below a private home directory when this process is root: stages run as a user who cannot go there. */
+  isPrivate: boolean;
   /** Directories of the packages installed into this Python itself. */
   sitePackages: readonly string[];
 }
@@ -52,7 +54,7 @@ interface Probe {
 
 const probes = new Map<string, Promise<Interpreter | undefined>>();
 
-/** Undefined for what is not a working CPython that stages can use. Asked once per executable and process. */
+/** Undefined for what is not a working CPython. Asked once per executable and process. */
 export async function probeInterpreter(
   path: string,
   env: Readonly<Record<string, string>>,
@@ -69,8 +71,9 @@ async function inspect(path: string, env: Readonly<Record<string, string>>): Pro
   if (probe === undefined || probe.implementation !== 'cpython') return undefined;
   if (!probe.isBase && probe.base !== path) return await inspect(probe.base, env);
   const platform = platformOf(probe);
-  if (platform === undefined || !(await isUsableByStages(probe.base))) return undefined;
-  return { path: probe.base, version: probe.version, platform, sitePackages: probe.site };
+  if (platform === undefined) return undefined;
+  const isPrivate = !(await isReachableByStages(probe.base));
+  return { path: probe.base, version: probe.version, platform, isPrivate, sitePackages: probe.site };
 }
 
 async function runProbe(path: string, env: Readonly<Record<string, string>>): Promise<Probe | undefined> {
@@ -104,10 +107,7 @@ export function platformName(platform: Platform): string {
   return [platform.os, platform.arch, platform.libc.replaceAll(' ', '_')].filter(Boolean).join('-');
 }
 
-/**
- * Stages started by root run as another user, so an interpreter below a private home directory is of no use to them.
- */
-export async function isUsableByStages(path: string): Promise<boolean> {
+async function isReachableByStages(path: string): Promise<boolean> {
   if (process.getuid?.() !== 0) return true;
   for (let at = path; at !== dirname(at); at = dirname(at)) {
     const { mode } = await stat(at);

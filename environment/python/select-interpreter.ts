@@ -23,19 +23,23 @@ const oldestSupported = '>=3.9';
  */
 export async function selectInterpreter(context: EnvironmentContext, request: PythonRequest): Promise<SelectedPython> {
   const accepts = accepting(request);
-  const preferred = await firstUsable(context);
-  if (preferred !== undefined && accepts(preferred)) return { interpreter: preferred, notes: [] };
+  const preferred = await firstWorking(context);
+  if (preferred !== undefined && !preferred.isPrivate && accepts(preferred))
+    return { interpreter: preferred, notes: [] };
   const installed = await installedInterpreters(context);
+  const passedOver = preferred?.isPrivate && accepts(preferred) ? [privateNote(preferred)] : [];
   const newest = installed.find(accepts);
-  if (newest !== undefined) return { interpreter: newest, notes: [] };
+  if (newest !== undefined) return { interpreter: newest, notes: passedOver };
   const near = sameMinor(request, installed);
   if (near !== undefined) {
-    return {
-      interpreter: near,
-      notes: [`${request.from} asks for Python ${request.request}; ${near.version} is used.`],
-    };
+    const note = `${request.from} asks for Python ${request.request}; ${near.version} is used.`;
+    return { interpreter: near, notes: [note] };
   }
   return { interpreter: await download(context, request, installed, accepts), notes: [] };
+}
+
+function privateNote({ path, version }: Interpreter): string {
+  return `Python ${version} at ${path} is not used: stages run as another user, who cannot reach it.`;
 }
 
 function accepting(request: PythonRequest): (interpreter: Interpreter) => boolean {
@@ -50,7 +54,7 @@ function accepting(request: PythonRequest): (interpreter: Interpreter) => boolea
   return ({ version }) => matchesRequest(version, supported) && matchesRequest(version, clauses);
 }
 
-async function firstUsable(context: EnvironmentContext): Promise<Interpreter | undefined> {
+async function firstWorking(context: EnvironmentContext): Promise<Interpreter | undefined> {
   for (const path of await candidates(context)) {
     const interpreter = await probeInterpreter(path, context.env);
     if (interpreter !== undefined) return interpreter;
@@ -58,15 +62,22 @@ async function firstUsable(context: EnvironmentContext): Promise<Interpreter | u
   return undefined;
 }
 
-/** Every usable Python of this machine, newest first, one per version. */
+/** Every Python of this machine that stages can use, newest first, one per version. */
 export async function installedInterpreters(context: EnvironmentContext): Promise<Interpreter[]> {
   const byVersion = new Map<string, Interpreter>();
-  for (const path of await candidates(context)) {
-    const interpreter = await probeInterpreter(path, context.env);
-    if (interpreter !== undefined && !byVersion.has(interpreter.version))
-      byVersion.set(interpreter.version, interpreter);
+  for (const interpreter of await workingInterpreters(context)) {
+    if (!interpreter.isPrivate && !byVersion.has(interpreter.version)) byVersion.set(interpreter.version, interpreter);
   }
   return [...byVersion.values()].sort((a, b) => compareReleases(parseRelease(b.version), parseRelease(a.version)));
+}
+
+async function workingInterpreters(context: EnvironmentContext): Promise<Interpreter[]> {
+  const found: Interpreter[] = [];
+  for (const path of await candidates(context)) {
+    const interpreter = await probeInterpreter(path, context.env);
+    if (interpreter !== undefined) found.push(interpreter);
+  }
+  return found;
 }
 
 async function candidates(context: EnvironmentContext): Promise<string[]> {
@@ -95,10 +106,11 @@ async function download(
     : 'downloads are switched off';
   const found = (await installedInterpreters(context)).find(accepts);
   if (found !== undefined) return found;
+  const hidden = (await workingInterpreters(context)).find((one) => one.isPrivate && accepts(one));
   const versions = installed.map(({ version }) => version).join(', ') || 'none';
   throw new DomainError(
     'environment-unsupported',
-    `${request.from} asks for Python ${request.request ?? oldestSupported}. This machine has ${versions}, and it could not be downloaded (${failure}). Install it, or ask for one of these.`,
+    `${request.from} asks for Python ${request.request ?? oldestSupported}. This machine has ${versions}, and it could not be downloaded (${failure}).${hidden ? ` ${privateNote(hidden)}` : ''} Install it for all users, or ask for one of these.`,
   );
 }
 

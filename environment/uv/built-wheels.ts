@@ -1,7 +1,7 @@
 // Wheels that no index has. A git commit is built once; its wheel is kept by digest and travels with the lock.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, rename, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { DomainError } from '#core/errors.ts';
@@ -9,6 +9,7 @@ import { type EnvironmentContext, locksDir } from '#environment/context.ts';
 import type { LockEntry, LockedWheel } from '#environment/lock.ts';
 import { type CommandResult, type LineListener, runCommand } from '#environment/process/command.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
+import { withWorkDirectory } from '#environment/process/work-directory.ts';
 import { type Interpreter, platformName } from '#environment/python/interpreters.ts';
 import { isFile, readText } from '#environment/sources/tree.ts';
 import { installUv } from './install-uv.ts';
@@ -79,19 +80,11 @@ async function writeRecord(record: string, wheel: LockedWheel): Promise<void> {
 }
 
 async function build(building: WheelBuilding, git: GitRequirement): Promise<LockedWheel> {
-  const work = await workDirectory(building.context);
-  try {
+  return await withWorkDirectory(building.context.cacheDir, async (work) => {
     const tree = join(work, 'tree');
     await fetchCommit(building, git, tree);
     return await buildWheel(building, join(tree, git.subdirectory), work);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
-}
-
-async function workDirectory(context: EnvironmentContext): Promise<string> {
-  await mkdir(join(context.cacheDir, 'wheels'), { recursive: true });
-  return await mkdtemp(join(context.cacheDir, 'wheels', '.building-'));
+  });
 }
 
 async function fetchCommit(building: WheelBuilding, git: GitRequirement, tree: string): Promise<void> {
@@ -136,12 +129,7 @@ export async function buildWheel(building: WheelBuilding, source: string, work: 
 /** A wheel or source archive of the tree as a kept wheel. */
 export async function keepArchive(building: WheelBuilding, path: string): Promise<LockedWheel> {
   if (path.endsWith('.whl')) return await keepWheel(building.context, path);
-  const work = await workDirectory(building.context);
-  try {
-    return await buildWheel(building, path, work);
-  } finally {
-    await rm(work, { recursive: true, force: true });
-  }
+  return await withWorkDirectory(building.context.cacheDir, (work) => buildWheel(building, path, work));
 }
 
 /** Copies a wheel to its place by digest. */

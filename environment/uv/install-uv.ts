@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
 import { type EnvironmentContext, locksDir, pythonsDir } from '#environment/context.ts';
 import { type CommandResult, type LineListener, runCommand } from '#environment/process/command.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
+import { withWorkDirectory } from '#environment/process/work-directory.ts';
 import { candidatePaths } from '#environment/python/interpreters.ts';
 import { isFile } from '#environment/sources/tree.ts';
 import { uvHashes, uvVersion } from './pinned-uv.ts';
@@ -66,14 +67,11 @@ async function installOnce(context: EnvironmentContext, target: string, onLine?:
   const path = join(target, 'bin', 'uv');
   if (await isFile(path)) return { path, version: uvVersion };
   await mkdir(join(context.cacheDir, 'uv'), { recursive: true });
-  const building = await mkdtemp(join(context.cacheDir, 'uv', '.installing-'));
-  try {
-    await installInto(context, building, onLine);
+  await withWorkDirectory(context.cacheDir, async (work) => {
+    await installInto(context, work, onLine);
     await rm(target, { recursive: true, force: true });
-    await rename(join(building, 'uv'), target);
-  } finally {
-    await rm(building, { recursive: true, force: true });
-  }
+    await rename(join(work, 'uv'), target);
+  });
   return { path, version: uvVersion };
 }
 

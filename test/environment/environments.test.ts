@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -206,7 +206,7 @@ describe('materialise', () => {
 
   test('a half-built, cut short or dismantled environment is built again', async () => {
     const built = await build(shop.environments, { 'requirements.txt': 'alpha<2\n' });
-    const { environmentKey, environment } = built;
+    const { environment } = built;
     await chmod(environment.path, 0o755);
     await writeFile(join(environment.path, 'assay-environment.json'), '{"environ', { flag: 'w', mode: 0o644 }).catch(
       async () => {
@@ -214,7 +214,9 @@ describe('materialise', () => {
         await writeFile(join(environment.path, 'assay-environment.json'), '{"environ');
       },
     );
-    const leftover = await mkdtemp(join(environment.path, '..', `.building-${environmentKey}-`));
+    const gone = 2 ** 22 + 1;
+    const leftover = join(shop.dir, 'cache', 'work', `${gone}-killed`);
+    await mkdir(leftover);
     expect((await shop.environments.materialise(built)).hit).toBe(false);
     await expect(stat(leftover)).rejects.toMatchObject({ code: 'ENOENT' });
     await chmod(environment.binDir, 0o755);
