@@ -44,7 +44,12 @@ export function codeDigest(entries: readonly TreeEntry[], selection: CodeSelecti
   const files = entries.filter(
     (entry) => wanted(entry.path) && !leftOut.has(entry.path) && !isDocument(entry.path) && !ignored(entry.path),
   );
+  return { digest: digestEntries(files), files };
+}
+
+/** sha256 over the (mode, oid, path) lines, in hexadecimal; the entries come sorted by path, as listTree gives them. */
+export function digestEntries(entries: readonly TreeEntry[]): string {
   const hash = createHash('sha256');
-  for (const file of files) hash.update(`${file.mode} ${file.oid} ${file.path}\0`);
-  return { digest: hash.digest('hex'), files };
+  for (const entry of entries) hash.update(`${entry.mode} ${entry.oid} ${entry.path}\0`);
+  return hash.digest('hex');
 }
