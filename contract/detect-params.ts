@@ -21,6 +21,27 @@ export function detectParams(repository: Repository, script: string | null): Par
   return declaration(null, script !== null && readsArguments.test(script) ? 'argv' : 'json');
 }
 
+/** Flags with plain defaults, as argparse and click spell them; what is computed stays unknown. */
+export function declaredFlags(script: string): Record<string, string | number | boolean> {
+  const flags: Record<string, string | number | boolean> = {};
+  for (const [, list = ''] of script.matchAll(/(?:add_argument|click\.option)\(([^()]*(?:\([^()]*\)[^()]*)*)\)/g)) {
+    const name = /["']--([\w][\w.-]*)["']/.exec(list)?.[1];
+    const value = /\bdefault\s*=\s*("[^"\n]*"|'[^'\n]*'|[+-]?[\d.][\d.eE_+-]*|True|False)\s*(?:,|$)/.exec(
+      list.trim(),
+    )?.[1];
+    const literal = value === undefined ? null : pythonLiteral(value);
+    if (name !== undefined && literal !== null) flags[name] = literal;
+  }
+  return flags;
+}
+
+function pythonLiteral(text: string): string | number | boolean | null {
+  if (/^["']/.test(text)) return text.slice(1, -1);
+  if (text === 'True' || text === 'False') return text === 'True';
+  const number = Number(text.replaceAll('_', ''));
+  return Number.isFinite(number) ? number : null;
+}
+
 function declaration(file: string | null, style: ParamsDeclaration['style']): ParamsDeclaration {
   return { file, style, defaults: null };
 }

@@ -44,7 +44,7 @@ function isJson(path: string): boolean {
 
 function notJson(params: Params): string | null {
   const bad = flattenParams(params).find(([, value]) => typeof value === 'number' && !Number.isFinite(value));
-  return bad ? `${String(bad[1])} at ${bad[0]}` : null;
+  return bad ? `NaN or an infinity at ${bad[0]}` : null;
 }
 
 // Numbers that did not change keep their spelling, because Python reads 1.0 and 1 as different types.

@@ -42,7 +42,7 @@ export function readProjectFile(
     ...projectConcerns(file, { stageNames, files: context.files ?? null }),
     ...(shape.length === 0 ? missingParts(file, context) : []),
   ];
-  if (concerns.length > 0) return { problems: concerns.slice(0, problemsMax).map(source.locate).sort(byPlace) };
+  if (concerns.length > 0) return { problems: concerns.slice(0, problemsMax).map((concern) => source.locate(concern)).sort(byPlace) };
   return {
     config: createProjectConfig({
       file,
@@ -51,7 +51,7 @@ export function readProjectFile(
       stages: context.detected?.stages ?? null,
       params: context.detected?.params ?? { file: null, style: 'json', defaults: null },
     }),
-    warnings: projectWarnings(file).map(source.locate),
+    warnings: projectWarnings(file).map((concern) => source.locate(concern)),
     leavesOut: (['stages', 'params'] as const).filter((key) => file[key] === undefined),
   };
 }

@@ -32,7 +32,7 @@ export async function withCommand(
   projectName: string,
 ): Promise<ProjectConfig> {
   const stages = [defaultStage('main', [...command])];
-  const script = command.find((word) => /\.py$/.test(word)) ?? moduleScript(repository, command);
+  const script = command.find((word) => word.endsWith('.py')) ?? moduleScript(repository, command);
   const text = script === undefined ? null : await repository.read(script);
   // A command given by hand takes further parameters by hand too.
   const found = detectParams(repository, text);
