@@ -21,9 +21,11 @@ export class CliError extends Error {
   }
 }
 
+const program = 'assay';
+
 interface Account {
   exitCode: ExitCode;
-  title: string | null;
+  title: string;
   detail: string;
   findings: readonly string[];
   /** What `--json` prints. */
@@ -32,56 +34,71 @@ interface Account {
 
 /** Tells the person what went wrong and answers with the exit code. */
 export function endedBy(error: unknown, terminal: Terminal, asJson: boolean): ExitCode {
-  const account = accountOf(error);
-  if (asJson) terminal.write(formatJson(account.problem));
-  const title = account.title === null ? 'assay' : account.title;
-  terminal.note(`${terminal.paintNote('red', title)}: ${account.detail}`);
-  for (const finding of account.findings) terminal.note(`  ${finding}`);
-  return account.exitCode;
+  const { exitCode, title, detail, findings, problem } = accountOf(error);
+  if (asJson) terminal.write(formatJson(problem));
+  terminal.note(`${terminal.paintNote('red', title)}: ${detail}`);
+  for (const finding of findings) terminal.note(`  ${finding}`);
+  return exitCode;
 }
 
 function accountOf(error: unknown): Account {
   if (error instanceof ApiError) return accountOfProblem(error);
   if (error instanceof UnreachableError) return accountOfSilence(error);
-  if (error instanceof DomainError) {
-    const { code, message, details } = error;
-    const findings = details.map(formatFinding).filter((finding) => !message.includes(finding));
-    const problem = { code, detail: message, errors: details };
-    return { exitCode: exitCodes.failed, title: null, detail: message, findings, problem };
-  }
+  if (error instanceof DomainError) return accountOfRefusal(error);
   if (error instanceof CliError) {
     const { exitCode, message, details } = error;
-    return { exitCode, title: null, detail: message, findings: details, problem: { detail: message, errors: details } };
+    const problem = { detail: message, errors: details };
+    return { exitCode, title: program, detail: message, findings: details, problem };
   }
   return accountOfSurprise(error);
 }
 
 function accountOfProblem({ problem }: ApiError): Account {
-  const findings = problem.errors.map(formatFinding);
-  const detail = oneLine(problem.detail);
-  if (problem.status !== 401) {
-    const exitCode = problem.status >= 500 ? exitCodes.unreachable : exitCodes.failed;
-    return { exitCode, title: oneLine(problem.title), detail, findings, problem };
+  const title = oneLine(problem.title);
+  const said = { title, ...withFindings(problem.detail, problem.errors), problem };
+  if (problem.status === 401) {
+    const hint = 'Log in with "assay login URL", or set ASSAY_TOKEN.';
+    return { ...said, exitCode: exitCodes.notLoggedIn, findings: [...said.findings, hint] };
   }
-  const hint = 'Log in with "assay login URL", or set ASSAY_TOKEN.';
-  return { exitCode: exitCodes.notLoggedIn, title: oneLine(problem.title), detail, findings: [hint], problem };
+  return { ...said, exitCode: problem.status >= 500 ? exitCodes.unreachable : exitCodes.failed };
+}
+
+function accountOfRefusal({ code, message, details }: DomainError): Account {
+  const problem = { code, detail: message, errors: details };
+  return { exitCode: exitCodes.failed, title: program, ...withFindings(message, details), problem };
 }
 
 function accountOfSilence({ message }: UnreachableError): Account {
   const findings = ['Start it with "npm start" in Assay\'s folder, or name another server: assay login URL.'];
   const problem = { code: 'unreachable', detail: message, errors: [] };
-  return { exitCode: exitCodes.unreachable, title: null, detail: message, findings, problem };
+  return { exitCode: exitCodes.unreachable, title: program, detail: message, findings, problem };
 }
 
 /** Trouble with files and programs explains itself; anything else is a mistake in this program and needs its stack. */
 function accountOfSurprise(error: unknown): Account {
   const known = error instanceof Error && 'code' in error && typeof error.code === 'string';
   const detail = error instanceof Error ? (known ? error.message : (error.stack ?? error.message)) : String(error);
-  return { exitCode: exitCodes.failed, title: null, detail, findings: [], problem: { detail, errors: [] } };
+  return { exitCode: exitCodes.failed, title: program, detail, findings: [], problem: { detail, errors: [] } };
 }
 
-function formatFinding(finding: { path: string; message: string; file?: string; line?: number }): string {
-  const place =
-    finding.file === undefined ? '' : `${finding.file}${finding.line === undefined ? '' : `:${finding.line}`} `;
-  return oneLine(`${place}${finding.path === '' ? '' : `${finding.path}: `}${finding.message}`);
+interface Finding {
+  path: string;
+  message: string;
+  file?: string;
+  line?: number;
+}
+
+/** A detail that only repeats its findings gives way to them. */
+function withFindings(detail: string, findings: readonly Finding[]): Pick<Account, 'detail' | 'findings'> {
+  const repeats = findings.filter(({ message }) => detail.includes(message));
+  if (repeats.length < 2 || repeats.length < findings.length) {
+    return { detail: oneLine(detail), findings: findings.filter((one) => !repeats.includes(one)).map(formatFinding) };
+  }
+  return { detail: `found ${findings.length} problems`, findings: findings.map(formatFinding) };
+}
+
+function formatFinding({ file, line, path, message }: Finding): string {
+  const place = file === undefined ? '' : `${file}${line === undefined ? '' : `:${line}`} `;
+  const key = path === '' || message.startsWith(`${path}:`) ? '' : `${path}: `;
+  return oneLine(`${place}${key}${message}`);
 }

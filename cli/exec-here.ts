@@ -1,5 +1,5 @@
 // `assay exec STAGE`: one stage in this very folder. Nothing is recorded; uncommitted changes are what it is for.
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { writeParamsFile } from '#contract/params-file.ts';
@@ -37,7 +37,7 @@ export async function execHere(context: Context, request: ExecHere): Promise<num
   const scratch = await mkdtemp(join(tmpdir(), 'assay-exec-'));
   try {
     const setting = await prepare(context, project, stage, params, { request, environment, scratch });
-    return await withParams(setting, () => start(context, setting, request));
+    return await withParams(setting, () => start(context, setting, request)).finally(() => removeEmpty(setting));
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
@@ -92,6 +92,12 @@ async function start(context: Context, setting: StageSetting, request: ExecHere)
     env: variablesOf(context, setting, rendered.env),
     stdin: isOwn ? 'inherit' : 'ignore',
   });
+}
+
+/** Folders that were made for the stage and that it did not use. */
+async function removeEmpty(setting: StageSetting): Promise<void> {
+  const { output, model } = directoriesOf(setting);
+  for (const dir of [output, model]) await rmdir(dir).catch(() => undefined);
 }
 
 /** A script that opens its parameter file finds the overrides in it; afterwards the file is as it was. */

@@ -9,6 +9,7 @@ import { type Checkout, createBundle, createPatch, readCheckout, recentCommits }
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { findIgnoredInputs } from './ignored-inputs.ts';
+import { readLocalProject } from './local-project.ts';
 import { findRoot, projectFileName, projectNameAt } from './project-here.ts';
 import { resolveCommit } from './resolve-commit.ts';
 
@@ -21,6 +22,8 @@ interface CodeOptions {
   project?: string;
   ref?: string;
   dirty?: boolean;
+  /** Replaces the project's stages. */
+  command: readonly string[] | null;
 }
 
 /** How many commits of the history the server is asked about, to send only what it lacks. */
@@ -50,6 +53,7 @@ export async function provideCode(
   const project = options.project ?? like?.project ?? (await projectNameAt(checkout.root));
   if (options.ref !== undefined) return provideRef(client, project, checkout, options.ref);
   if (!options.dirty) refuseDirty(context, checkout);
+  await checkProject(context, checkout.root, project, options.command);
   await nameIgnoredInputs(context, checkout);
   await ensureProject(client, project, checkout);
   const body =
@@ -128,6 +132,18 @@ function refuseNested(found: string | null, root: string): void {
   throw new CliError(
     `${join(found, projectFileName)} is not at the root of its checkout, which is ${root}. Move it there, or make ${found} a repository of its own.`,
   );
+}
+
+/** The server would refuse the same at submit; here it costs no upload. What it accepts without effect is said. */
+async function checkProject(
+  { terminal }: Context,
+  root: string,
+  project: string,
+  command: readonly string[] | null,
+): Promise<void> {
+  const { config, warnings } = await readLocalProject(root, command, project);
+  for (const { file, line, message } of warnings) terminal.note(`${file}:${line} ${message}`);
+  for (const sentence of config.notYet) terminal.note(sentence);
 }
 
 const codeEndings = /\.(py|pyx|ipynb|sql|sh|ya?ml|toml|cfg|ini)$/i;

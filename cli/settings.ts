@@ -59,11 +59,12 @@ async function findLocalStack(env: Environment): Promise<Server | null> {
   return { url: trimSlash(url), token: token.trim(), source: tokenPath };
 }
 
-const stackFile = z.object({ url: z.string() });
+const lockFile = z.object({ url: z.string() });
 
+/** A stack writes its address into its lock when it starts; its port may have been chosen then. */
 async function stackUrl(home: string): Promise<string> {
-  const text = await readIfThere(join(home, 'stack.json'));
-  const parsed = text === null ? null : stackFile.safeParse(parseJson(text));
+  const text = await readIfThere(join(home, 'stack.lock'));
+  const parsed = text === null ? null : lockFile.safeParse(parseJson(text));
   return parsed?.success ? parsed.data.url : defaultUrl;
 }
 

@@ -63,7 +63,7 @@ async function run(context: Context, words: string[], options: RunOptions): Prom
   const { client, server } = await connect(context);
   const request = parseRequest(words, options);
   const like = options.like === undefined ? null : await client.runs.get(await parseRun(context, options.like));
-  const code = await provideCode(context, client, options, like);
+  const code = await provideCode(context, client, { ...options, command: request.command ?? null }, like);
   const submitted = await submit(client, code, { ...request, ...(like === null ? {} : { like: like.id }) });
   if (options.wait) {
     context.terminal.note(`${submitted.label}  ${linkOf(server.url, submitted)}`);
