@@ -9,7 +9,7 @@ import { archiveTree } from './archive.ts';
 import type { GitOptions } from './command.ts';
 import { knownCommits, type ResolvedCommit, resolveReference } from './commit.ts';
 import { extractSource } from './extract.ts';
-import { fetchInto, type FetchResult, type RemoteCredentials } from './fetch.ts';
+import { fetchInto, type FetchResult } from './fetch.ts';
 import { ingest } from './ingest.ts';
 import { inspectTree, refuseFindings, type SourceFinding } from './inspect.ts';
 import { createCoalescer, createKeyedQueue } from './keyed-queue.ts';
@@ -18,6 +18,7 @@ import { ignoreMissing, initRepository, sweepQuarantine } from './quarantine.ts'
 import { parseCommit, parseReference } from './reference.ts';
 import { pinCommand, updateRefs } from './refs.ts';
 import { parseRemote, type Remote } from './remote.ts';
+import type { RemoteCredentials } from './transport.ts';
 import { diffNames, listTree, type PathChange, readFile, type TreeEntry } from './tree.ts';
 
 export interface MirrorLimits {

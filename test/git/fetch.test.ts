@@ -1,7 +1,7 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { RemoteCredentials } from '#git/fetch.ts';
+import type { RemoteCredentials } from '#git/transport.ts';
 import { type GitServer, hasOpenssl, startGitServer } from './https-server.ts';
 import {
   createRepository,
