@@ -31,7 +31,7 @@ async function buildEnvironment(
   const { environments, locks } = bench;
   const source = await environments.findSource(root);
   const { interpreter } = await environments.selectPython(source.python);
-  const key = environments.lockKey(source, interpreter);
+  const key = await environments.lockKey(source, interpreter);
   const lock = locks.get(key) ?? (await environments.resolve({ root, source, interpreter }));
   locks.set(key, lock);
   const environmentKey = environments.environmentKey(lock, interpreter);

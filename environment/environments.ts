@@ -31,7 +31,7 @@ export interface Environments {
   installedPythons(): Promise<Interpreter[]>;
   installUv(onLine?: LineListener): Promise<Uv>;
   /** Equal key, equal lock: the caller keeps the lock by it. */
-  lockKey(source: RequirementSource, interpreter: Interpreter, platform?: Platform): string;
+  lockKey(source: RequirementSource, interpreter: Interpreter, platform?: Platform): Promise<string>;
   resolve(request: ResolveRequest): Promise<Lock>;
   environmentKey(lock: Lock, interpreter: Interpreter): string;
   materialise(request: MaterialiseRequest): Promise<MaterialisedEnvironment>;
@@ -51,7 +51,7 @@ export function createEnvironments(options: EnvironmentOptions): Environments {
     selectPython: (request) => selectInterpreter(context, request),
     installedPythons: () => installedInterpreters(context),
     installUv: (onLine) => installUv(context, onLine),
-    lockKey: (source, { version, platform }, target = platform) => lockKey(context, source, version, target),
+    lockKey: (source, interpreter, platform) => lockKey(context, source, interpreter, platform),
     resolve: (request) => resolve(context, request),
     environmentKey: (lock, interpreter) => environmentKey(environmentIdentity(lock.sha256, interpreter)),
     materialise: (request) => materialise(context, request),

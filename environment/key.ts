@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type Interpreter, type Platform, platformName } from '#environment/python/interpreters.ts';
 import type { EnvironmentContext } from './context.ts';
+import { freeze } from './freeze.ts';
 import { indexIdentity } from '#environment/process/child-environment.ts';
+import type { RequirementSource } from '#environment/sources/find-source.ts';
 import { canonicalText } from '#environment/sources/pyproject.ts';
 
 /** What an environment is: equal values, equal packages, Python and libraries below. */
@@ -29,15 +31,19 @@ export function environmentKey(identity: EnvironmentIdentity): string {
   return sha256({ lockSha256, python, base, platform });
 }
 
-/** A lock is resolved once per this key: same question, same index, same answer kept. */
-export function lockKey(
+/**
+ * A lock is resolved once per this key: same question, same index, same answer kept. Without requirements the
+ * question is what the interpreter itself has installed, which changes without a commit.
+ */
+export async function lockKey(
   context: Pick<EnvironmentContext, 'index' | 'env'>,
-  source: { digest: string },
-  python: string,
-  platform: Platform,
-): string {
+  source: Pick<RequirementSource, 'kind' | 'digest'>,
+  interpreter: Interpreter,
+  platform: Platform = interpreter.platform,
+): Promise<string> {
+  const asked = source.kind === 'none' ? (await freeze(interpreter)).sha256 : source.digest;
   const index = indexIdentity(context.index, context.env);
-  return sha256({ lock: 1, source: source.digest, python, platform: platformName(platform), index });
+  return sha256({ lock: 1, source: asked, python: interpreter.version, platform: platformName(platform), index });
 }
 
 function sha256(value: unknown): string {

@@ -26,6 +26,7 @@ export interface MaterialisedEnvironment {
   path: string;
   python: string;
   binDir: string;
+  interpreter: Interpreter;
   /** True when nothing was installed. */
   hit: boolean;
   builtMs: number;
@@ -53,14 +54,14 @@ export async function materialise(
 ): Promise<MaterialisedEnvironment> {
   const path = join(context.cacheDir, 'environments', request.environmentKey);
   if (isFrozen(request.lock.text)) await refuseOtherPackages(request);
-  if (await isComplete(path, request)) return hit(context, path);
+  if (await isComplete(path, request)) return hit(context, path, request.interpreter);
   const lock = join(locksDir(context.cacheDir), `environment-${request.environmentKey}`);
   return await withFileLock(lock, () => buildOnce(context, request, path), request.signal);
 }
 
-function hit(context: EnvironmentContext, path: string): MaterialisedEnvironment {
+function hit(context: EnvironmentContext, path: string, interpreter: Interpreter): MaterialisedEnvironment {
   context.counters.hits += 1;
-  return { ...places(path), hit: true, builtMs: 0 };
+  return { ...places(path), interpreter, hit: true, builtMs: 0 };
 }
 
 function places(path: string): Pick<MaterialisedEnvironment, 'path' | 'python' | 'binDir'> {
@@ -88,7 +89,7 @@ async function buildOnce(
   request: MaterialiseRequest,
   path: string,
 ): Promise<MaterialisedEnvironment> {
-  if (await isComplete(path, request)) return hit(context, path);
+  if (await isComplete(path, request)) return hit(context, path, request.interpreter);
   const startedMs = performance.now();
   context.counters.builds += 1;
   await sweepWork(context.cacheDir);
@@ -101,7 +102,12 @@ async function buildOnce(
     await removeTree(path);
     await renameReadOnly(building, path);
   });
-  return { ...places(path), hit: false, builtMs: Math.round(performance.now() - startedMs) };
+  return {
+    ...places(path),
+    interpreter: request.interpreter,
+    hit: false,
+    builtMs: Math.round(performance.now() - startedMs),
+  };
 }
 
 /** Moving a directory to another parent writes its `..`, which needs the permission. */

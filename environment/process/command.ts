@@ -65,7 +65,7 @@ async function collect(stream: Readable, onLine?: LineListener): Promise<string>
 }
 
 /** Replaces user and password of http addresses, so that a log or an error never shows them. */
-export function withoutCredentials(text: string): string {
+function withoutCredentials(text: string): string {
   return text.replaceAll(/(https?:\/\/)[^\s/@'"]+@/g, '$1***@');
 }
 

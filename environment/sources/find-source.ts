@@ -12,7 +12,7 @@ import { logicalLines, readRequirementsFile } from './requirements-file.ts';
 import { isFile, pathInTree, readText } from './tree.ts';
 import { readUvLock } from './uv-lock.ts';
 
-export type SourceKind = 'uv-lock' | 'pylock' | 'requirements' | 'pyproject' | 'setup-py' | 'none';
+type SourceKind = 'uv-lock' | 'pylock' | 'requirements' | 'pyproject' | 'setup-py' | 'none';
 
 /** What a commit says about its environment. Contents are read; nothing of the repository is executed. */
 export interface RequirementSource {

@@ -101,8 +101,8 @@ describe('resolve', () => {
     const files = { 'requirements.txt': 'alpha\n', 'train.py': 'print(1)\n' };
     const { source, interpreter } = await resolveTree(shop.environments, await shop.checkout(files));
     const keyOf = async (changed: Record<string, string>, environments = shop.environments, python = interpreter) =>
-      environments.lockKey(await environments.findSource(await shop.checkout({ ...files, ...changed })), python);
-    const key = shop.environments.lockKey(source, interpreter);
+      await environments.lockKey(await environments.findSource(await shop.checkout({ ...files, ...changed })), python);
+    const key = await shop.environments.lockKey(source, interpreter);
     expect(await keyOf({ 'train.py': 'print(2)\n' })).toBe(key);
     expect(await keyOf({ 'requirements.txt': 'beta\n' })).not.toBe(key);
     expect(await keyOf({}, shop.environments, { ...interpreter, version: '3.99.0' })).not.toBe(key);
@@ -268,6 +268,12 @@ describe('without requirements', () => {
     const { lock, environment, interpreter, environmentKey } = await build(shop.environments, { 'train.py': '' });
     expect(shop.environments.counters.resolves).toBeGreaterThan(0);
     expect(run(environment, 'import sys; print(sys.version_info[:3])')).toContain(interpreter.version.split('.')[2]);
+    const source = await shop.environments.findSource(await shop.checkout({ 'train.py': '' }));
+    const more = { ...interpreter, sitePackages: [...interpreter.sitePackages, join(environment.path, '..')] };
+    await mkdir(join(environment.path, '..', 'numpy-0.0.1.dist-info'));
+    expect(await shop.environments.lockKey(source, more)).not.toBe(
+      await shop.environments.lockKey(source, interpreter),
+    );
     const other = readLock(`${lock.text}# numpy==0.0.1\n`);
     const refused = shop.environments.materialise({ environmentKey: `${environmentKey}0`, lock: other, interpreter });
     await expect(refused).rejects.toThrow(/lacks numpy==0\.0\.1/);
