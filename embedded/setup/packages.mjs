@@ -5,10 +5,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SetupError, withProgress } from './progress.mjs';
 
+/** A download that stalls is tried again after two minutes instead of npm's five. */
+const npmOptions = ['--no-audit', '--no-fund', '--loglevel=error', '--fetch-timeout=120000'];
+
 /** @param {string} root the checkout */
 export async function installPackages(root) {
   if (await isComplete(root)) return;
-  const npm = spawn('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  const npm = spawn('npm', ['ci', ...npmOptions], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
   const [code] = await withProgress('Installing packages from npm', once(npm, 'exit'));
   if (code !== 0) {
     throw new SetupError(
