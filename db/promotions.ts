@@ -200,8 +200,8 @@ async function checkGate(
 
 /** Rules speak of what `production` of the project's first model points at, whatever alias and model are promoted. */
 async function loadChampion(
-  tx: Transaction,
-  wanted: PromotionRequest,
+  tx: Queryable,
+  wanted: Pick<PromotionRequest, 'modelId' | 'alias'> | null,
   run: Run,
   current: number | null,
 ): Promise<Champion | null> {
@@ -210,7 +210,7 @@ async function loadChampion(
     .from(models)
     .where(eq(models.name, run.config?.models[0]?.name ?? ''));
   if (model === undefined) return null;
-  const isLocked = model.id === wanted.modelId && wanted.alias === 'production';
+  const isLocked = model.id === wanted?.modelId && wanted.alias === 'production';
   const number = isLocked ? current : await aliased(tx, model.id, 'production');
   if (number === null) return null;
   const [champion] = await tx
@@ -223,7 +223,22 @@ async function loadChampion(
   return { model: model.name, version: number, metrics, sameData: mine === theirs };
 }
 
-async function aliased(tx: Transaction, modelId: string, alias: string): Promise<number | null> {
+/** The champion that a run at its gate is compared with; null when there is none. */
+export async function findChampion(db: Queryable, run: Run): Promise<Champion | null> {
+  return await loadChampion(db, null, run, null);
+}
+
+/** Whether the run's version of the model was promoted before, by whomever. */
+export async function wasPromoted(db: Queryable, modelId: string, runId: string): Promise<boolean> {
+  const rows = await db
+    .select({ id: promotions.id })
+    .from(promotions)
+    .where(and(eq(promotions.modelId, modelId), eq(promotions.runId, runId)))
+    .limit(1);
+  return rows.length > 0;
+}
+
+async function aliased(tx: Queryable, modelId: string, alias: string): Promise<number | null> {
   const [row] = await tx
     .select()
     .from(aliases)

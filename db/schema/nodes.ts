@@ -1,4 +1,5 @@
 import { integer, jsonb, pgTable, text } from 'drizzle-orm/pg-core';
+import type { Shape } from '#core/pool.ts';
 import { instant } from './columns.ts';
 
 /** One stage-worker host. A node whose lease ran out is taken for dead. */
@@ -8,9 +9,7 @@ export const nodes = pgTable('nodes', {
   host: text('host').notNull(),
   slots: integer('slots').notNull(),
   /** What one slot offers: cpus, memoryGib, accelerators. */
-  shape: jsonb('shape')
-    .$type<{ cpus: number; memoryGib: number; accelerator: string | null; devices: string[] }>()
-    .notNull(),
+  shape: jsonb('shape').$type<Shape>().notNull(),
   hardware: jsonb('hardware').$type<Record<string, unknown>>().notNull().default({}),
   startedAt: instant('started_at').notNull().defaultNow(),
   leaseExpiresAt: instant('lease_expires_at').notNull(),

@@ -1,0 +1,45 @@
+// The step that pins a run's packages. An unchanged requirement text resolves nothing, a code-only change builds nothing.
+import { environmentInputs } from '#core/step-key.ts';
+import type { Database } from '#db/connect.ts';
+import { setRunEnvironment } from '#db/environments.ts';
+import { loadRun } from '#db/run-facts.ts';
+import { openStepLog } from './step-log.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+import type { Environments } from './environments.ts';
+import type { SourceCache } from './stage/source-cache.ts';
+import { asStep, type ExecutionInput } from './step.ts';
+import { keepStepKey } from './step-keys.ts';
+
+export interface BuildDeps {
+  db: Database;
+  store: BlobStore;
+  sources: SourceCache;
+  environments: Environments;
+}
+
+/** Answers one line of markdown for the Temporal UI. */
+export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): Promise<string> {
+  const id = { ...input, step: 'build-environment' };
+  return await asStep(deps.db, id, async () => {
+    const { run } = await loadRun(deps.db, input.runId);
+    if (run.config === null || run.sourceSha256 === null) throw new TypeError('a resolved run has its source');
+    const root = await deps.sources.directory(run.sourceSha256);
+    const log = openStepLog(deps, { runId: run.id, step: 'build-environment' });
+    try {
+      const built = await deps.environments.build(root, run.config, log.line);
+      await keepStepKey(deps.db, id, 'build-environment', environmentInputs(built.identity));
+      await setRunEnvironment(deps.db, run.id, built.environmentKey);
+      return {
+        result: lineOf(built.environmentKey, built.facts),
+        facts: { ...built.facts, environmentKey: built.environmentKey },
+      };
+    } finally {
+      await log.close();
+    }
+  });
+}
+
+function lineOf(key: string, facts: Record<string, unknown>): string {
+  const built = facts.environment === 'hit' ? 'hit' : `built in ${facts.builtMs} ms`;
+  return `\`${key.slice(0, 12)}\` from ${facts.file ?? 'no requirement file'}, Python ${facts.python}: lock ${facts.lock}, environment ${built}`;
+}

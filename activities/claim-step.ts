@@ -1,0 +1,119 @@
+// Before a slot is asked for: what identifies the stage's result is computed, stored and claimed.
+import { digestedPaths, stageTree } from '#core/code-scope.ts';
+import { narrowParams } from '#core/params.ts';
+import type { ProjectConfig, Stage } from '#core/project.ts';
+import { type StageIngredients, stageInputs } from '#core/step-key.ts';
+import type { Database } from '#db/connect.ts';
+import { getEnvironment } from '#db/environments.ts';
+import { listSecrets } from '#db/secrets.ts';
+import { type Artifact, listOutputs } from '#db/outputs.ts';
+import { listRunData } from '#db/run-data.ts';
+import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import { claimStepKey, getStep, setStepWaiting, showWhetherRunWaits } from '#db/steps.ts';
+import { digestEntries, ignoreFile } from '#git/code-digest.ts';
+import type { Mirrors } from '#git/mirror.ts';
+import { ancestors } from './stage/ancestors.ts';
+import { compileGlob } from './stage/workspace.ts';
+import type { ExecutionInput } from './step.ts';
+import { keepStepKey } from './step-keys.ts';
+
+export interface ClaimDeps {
+  db: Database;
+  mirrors: Mirrors;
+}
+
+export interface StageId extends ExecutionInput {
+  step: string;
+}
+
+const ignoreBytesMax = 256 * 1024;
+
+/** Repeating it gives the same key: everything it reads is written once before. */
+export async function claimStep(deps: ClaimDeps, input: StageId): Promise<void> {
+  const loaded = await loadRun(deps.db, input.runId);
+  const { config, plan } = loaded.run;
+  const stage = config?.stages.find(({ name }) => name === input.step);
+  if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
+  const ingredients = await gather(deps, loaded, config, stage, input);
+  const stepKey = await keepStepKey(deps.db, input, 'stage', stageInputs(ingredients));
+  await claimStepKey(deps.db, input, stepKey);
+  const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
+  await setStepWaiting(deps.db, input, `waits for a slot in pool ${pool}`);
+  await showWhetherRunWaits(deps.db, input.runId, input.execution);
+}
+
+async function gather(
+  deps: ClaimDeps,
+  { run, project }: LoadedRun,
+  config: ProjectConfig,
+  stage: Stage,
+  input: StageId,
+): Promise<StageIngredients> {
+  const environment = await getStep(deps.db, { ...input, step: 'build-environment' });
+  const requirementFiles = (environment?.facts?.files as string[] | undefined) ?? [];
+  const secrets = new Map((await listSecrets(deps.db, project.id)).map(({ name, version }) => [name, version]));
+  const needed = ancestors(config.stages, stage.name);
+  const upstream = (await listOutputs(deps.db, run.id, input.execution)).filter((output) => needed.has(output.step));
+  const data = await listRunData(deps.db, run.id);
+  return {
+    codeDigest: await digestCode(deps.mirrors, project.id, run.commit ?? '', config, stage, requirementFiles),
+    command: stage.command,
+    params: narrowParams(run.params as StageIngredients['params'], stage.params),
+    paramStyle: config.params.style,
+    environmentKey: run.environmentKey,
+    upstream: upstream.map(upstreamFile),
+    data: data.map(({ name, to, digest }) => ({ name, to, digest })),
+    seed: run.seed ?? 0,
+    env: { ...config.env, ...stage.env },
+    secrets: stage.secrets.map((name) => ({ name, version: secrets.get(name) ?? 0 })),
+    cpus: stage.resources.cpus,
+    threads: threadsOf(stage),
+    accelerators: stage.resources.accelerators,
+    runner: await processRunner(deps.db, run.environmentKey),
+    network: stage.network,
+    outputs: stage.outputs,
+    deterministic: stage.deterministic,
+  };
+}
+
+/** What a process runner adds to a result's identity: the C library and the Python build below the environment. */
+async function processRunner(db: Database, environmentKey: string | null): Promise<StageIngredients['runner']> {
+  const row = environmentKey === null ? undefined : await getEnvironment(db, environmentKey);
+  const [os = '', arch = '', libc = ''] = (row?.platform ?? '').split('-');
+  return { kind: 'process', platform: `${os}-${arch}`, libc, pythonBuild: row?.python ?? '' };
+}
+
+/** Thread counts change floating-point sums, so they are pinned: to the CPUs asked for, else to one per stage. */
+export function threadsOf(stage: Stage): number {
+  return Math.max(1, Math.floor(stage.resources.cpus ?? 1));
+}
+
+function upstreamFile(output: Artifact) {
+  return {
+    stage: output.step,
+    path: output.path,
+    mode: output.executable ? '100755' : '100644',
+    sha256: output.sha256,
+  };
+}
+
+async function digestCode(
+  mirrors: Mirrors,
+  projectId: string,
+  commit: string,
+  config: ProjectConfig,
+  stage: Stage,
+  requirementFiles: string[],
+): Promise<string> {
+  const entries = await mirrors.listTree(projectId, commit);
+  const ignore = await mirrors.readFile(projectId, commit, ignoreFile, ignoreBytesMax);
+  const paths = stageTree(
+    stage,
+    config,
+    entries.map((entry) => entry.path),
+    compileGlob,
+  );
+  const digested = new Set(digestedPaths(config, paths, ignore?.toString('utf8') ?? null, compileGlob));
+  for (const path of requirementFiles) digested.delete(path);
+  return digestEntries(entries.filter((entry) => digested.has(entry.path)));
+}

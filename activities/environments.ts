@@ -1,0 +1,116 @@
+// Locks and environments of this machine, over the pure machinery in environment/.
+import { createReadStream } from 'node:fs';
+import type { LoadedRun } from '#db/run-facts.ts';
+import type { Database } from '#db/connect.ts';
+import { findLock, getEnvironment, keepEnvironment, keepLock } from '#db/environments.ts';
+import type { EnvironmentContext } from '#environment/context.ts';
+import { type EnvironmentIdentity, environmentIdentity, environmentKey, lockKey } from '#environment/key.ts';
+import { type Lock, readLock } from '#environment/lock.ts';
+import { materialise, type MaterialisedEnvironment } from '#environment/materialise.ts';
+import { selectInterpreter } from '#environment/python/select-interpreter.ts';
+import { resolve } from '#environment/resolve.ts';
+import { findSource } from '#environment/sources/find-source.ts';
+import { wheelPath } from '#environment/uv/built-wheels.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+import { keepBlob, readBlob } from '#storage/keep.ts';
+
+export interface BuiltEnvironment {
+  environmentKey: string;
+  identity: EnvironmentIdentity;
+  /** Requirement files that entered the lock. */
+  files: string[];
+  facts: Record<string, unknown>;
+}
+
+export interface Environments {
+  /** Resolves the commit's requirements once and materialises the environment here. */
+  build(
+    root: string,
+    config: NonNullable<LoadedRun['run']['config']>,
+    onLine: (line: string) => void,
+  ): Promise<BuiltEnvironment>;
+  /** The environment on this machine, built when it is not here yet. */
+  use(environmentKey: string, onLine: (line: string) => void): Promise<MaterialisedEnvironment>;
+}
+
+export interface EnvironmentDeps {
+  db: Database;
+  store: BlobStore;
+  context: EnvironmentContext;
+}
+
+export function createEnvironments(deps: EnvironmentDeps): Environments {
+  const { context } = deps;
+  const fetchWheel = async (wheel: { sha256: string }, path: string) => {
+    await deps.store.copyTo(wheel.sha256, path);
+  };
+
+  return {
+    async build(root, config, onLine) {
+      const startedMs = performance.now();
+      const source = await findSource(root, { requirements: config.requirements, python: config.python });
+      const { interpreter, notes } = await selectInterpreter(context, source.python);
+      const question = await lockKey(context, source, interpreter);
+      const known = await readKnownLock(deps, question);
+      const lock =
+        known ??
+        (await resolveAndKeep(deps, question, () => resolve(context, { root, source, interpreter, onLine }), source));
+      const resolvedMs = Math.round(performance.now() - startedMs);
+      const identity = environmentIdentity(lock.sha256, interpreter);
+      const key = environmentKey(identity);
+      await keepEnvironment(deps.db, { ...identity, environmentKey: key });
+      const built = await materialise(context, { environmentKey: key, lock, interpreter, onLine, fetchWheel });
+      return {
+        environmentKey: key,
+        identity,
+        files: source.files.map(({ path }) => path),
+        facts: {
+          kind: source.kind,
+          file: source.file,
+          files: source.files.map(({ path }) => path),
+          python: interpreter.version,
+          platform: identity.platform,
+          lock: known === null ? 'resolved' : 'hit',
+          lockSha256: lock.sha256,
+          resolvedMs,
+          environment: built.hit ? 'hit' : 'built',
+          builtMs: built.builtMs,
+          notes: [...source.notes, ...notes],
+        },
+      };
+    },
+
+    async use(key, onLine) {
+      const row = await getEnvironment(deps.db, key);
+      if (row === undefined) throw new TypeError(`There is no environment ${key}.`);
+      const lock = readLock((await readBlob(deps.store, row.lockSha256)).toString('utf8'));
+      const request = { request: `==${row.python}`, from: 'the lock', isExact: true };
+      const { interpreter } = await selectInterpreter(context, request);
+      return await materialise(context, { environmentKey: key, lock, interpreter, onLine, fetchWheel });
+    },
+  };
+}
+
+async function readKnownLock(deps: EnvironmentDeps, question: string): Promise<Lock | null> {
+  const sha256 = await findLock(deps.db, question);
+  return sha256 === null ? null : readLock((await readBlob(deps.store, sha256)).toString('utf8'));
+}
+
+/** A wheel that no index has travels with the lock: its bytes are kept before the lock that names them. */
+async function resolveAndKeep(
+  deps: EnvironmentDeps,
+  question: string,
+  ask: () => Promise<Lock>,
+  source: { kind: string; digest: string },
+): Promise<Lock> {
+  const lock = await ask();
+  for (const wheel of lock.wheels)
+    await keepBlob(deps.db, deps.store, createReadStream(wheelPath(deps.context, wheel)));
+  const { sha256 } = await keepBlob(deps.db, deps.store, Buffer.from(lock.text));
+  const kept = await keepLock(deps.db, {
+    lockKey: question,
+    lockSha256: sha256,
+    source: { kind: source.kind, digest: source.digest },
+  });
+  return kept === sha256 ? lock : readLock((await readBlob(deps.store, kept)).toString('utf8'));
+}

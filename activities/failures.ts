@@ -1,0 +1,75 @@
+// The one translation from what happened to what Temporal does about it, applied to every activity.
+import { ApplicationFailure, Context, type Info } from '@temporalio/activity';
+import { DomainError, type ErrorCode } from '#core/errors.ts';
+import type { FailureClass } from '#core/run.ts';
+
+/** Which class a refusal has when it ends a step of a run. Unlisted codes are of the user's making. */
+const classOfCode: Partial<Record<ErrorCode, FailureClass>> = {
+  'environment-unsupported': 'environment',
+  'environment-unresolvable': 'environment',
+  'query-refused': 'data',
+  'query-limit': 'data',
+  'as-of-in-future': 'data',
+  'table-not-found': 'data',
+  'schema-drift': 'data',
+  'dataset-not-found': 'data',
+  'blob-missing': 'platform',
+  'blob-corrupt': 'platform',
+};
+
+export function failureClassOf(code: ErrorCode): FailureClass {
+  return classOfCode[code] ?? 'user';
+}
+
+/** Programmer mistakes: repeating them can not help. */
+const mistakes = [TypeError, RangeError, ReferenceError, SyntaxError];
+
+export function toTemporalFailure(error: unknown): unknown {
+  if (error instanceof DomainError) {
+    const details = [{ class: failureClassOf(error.code), details: error.details }];
+    return ApplicationFailure.create({ message: error.message, type: error.code, nonRetryable: true, details });
+  }
+  if (mistakes.some((kind) => error instanceof kind)) {
+    const { message, stack } = error as Error;
+    const sentence = `Assay made a mistake: ${message}`;
+    return ApplicationFailure.create({
+      message: sentence,
+      type: 'platform',
+      nonRetryable: true,
+      details: [{ class: 'platform', stack }],
+    });
+  }
+  return error;
+}
+
+type Activity<A extends unknown[], R> = (...args: A) => Promise<R>;
+
+/** Beats by a timer while the activity runs; short activities end before the first beat and cost nothing. */
+const beatMs = 5_000;
+
+/** Translates refusals and keeps the activity's heartbeat. */
+export function guarded<A extends unknown[], R>(activity: Activity<A, R>): Activity<A, R> {
+  return async (...args) => {
+    const context = currentContext();
+    const beat = setInterval(() => context?.heartbeat(), beatMs);
+    try {
+      return await activity(...args);
+    } catch (error) {
+      throw toTemporalFailure(error);
+    } finally {
+      clearInterval(beat);
+    }
+  };
+}
+
+/** Activities are plain functions and can be called without Temporal, which tests do. */
+export function currentContext(): Context | null {
+  try {
+    return Context.current();
+  } catch (error) {
+    if (error instanceof Error && error.message.includes('Activity context not initialized')) return null;
+    throw error;
+  }
+}
+
+export type ActivityInfo = Info;

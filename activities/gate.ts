@@ -1,0 +1,46 @@
+// The server judges: rules against what the run reported, and against the champion of this moment.
+import { evaluateGate, gateNamesChampion, gateSentence } from '#core/gate.ts';
+import type { GateResult } from '#core/run.ts';
+import type { Database } from '#db/connect.ts';
+import { listMetrics } from '#db/metrics.ts';
+import { createVersions } from '#db/models.ts';
+import { findChampion } from '#db/promotions.ts';
+import { loadRun, setGate } from '#db/run-facts.ts';
+import { asStep, type ExecutionInput } from './step.ts';
+
+/** How long the artifacts of a run whose gate failed are kept. */
+const graceDays = 30;
+const dayMs = 86_400_000;
+
+export interface Judged {
+  result: GateResult;
+  /** One line of markdown for the Temporal UI. */
+  line: string;
+}
+
+/** A failed gate is a result. The version is made in the transaction that records the result. */
+export async function gate(db: Database, input: ExecutionInput): Promise<Judged> {
+  return await asStep(db, { ...input, step: 'gate' }, async () => {
+    const { run } = await loadRun(db, input.runId);
+    if (run.config === null) throw new TypeError('a resolved run has its configuration');
+    const { gate: rules, metrics } = run.config;
+    return await db.transaction(async (tx) => {
+      const champion = gateNamesChampion(rules) ? await findChampion(tx, run) : null;
+      const report = evaluateGate({
+        rules,
+        metrics: await listMetrics(tx, run.id),
+        declare: metrics.declare,
+        champion,
+      });
+      const deleteAfter = report.result === 'failed' ? new Date(Date.now() + graceDays * dayMs) : null;
+      await setGate(tx, run.id, { result: report.result, report, deleteAfter });
+      const versions = report.result === 'failed' ? [] : await createVersions(tx, run.id);
+      const made = versions.map(({ model, version }) => `version ${version} of model ${model}`).join(', ');
+      const sentence = gateSentence(report);
+      return {
+        result: { result: report.result, line: `gate ${sentence}${made === '' ? '' : `; ${made}`}` },
+        facts: { result: report.result, sentence, versions, deleteAfter },
+      };
+    });
+  });
+}

@@ -1,0 +1,166 @@
+// The step that pins a run's data: the result of each query at the run's as-of, and the version of each dataset.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DomainError } from '#core/errors.ts';
+import { flattenParams } from '#core/params.ts';
+import type { DataSource, Params, ProjectConfig } from '#core/project.ts';
+import { loadDataInputs, type DatasetIngredient, type QueryIngredient } from '#core/step-key.ts';
+import type { Database } from '#db/connect.ts';
+import { listRunData, pinRunData, type RunData } from '#db/run-data.ts';
+import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import { findSnapshot, type SnapshotRow } from '#db/snapshots.ts';
+import { materialiseDataset, resolveDataset } from '#lake/datasets.ts';
+import { exportSnapshot } from '#lake/export.ts';
+import type { Lake } from '#lake/lake.ts';
+import { materialise } from '#lake/query.ts';
+import type { SourceCache } from './stage/source-cache.ts';
+import { asStep, type ExecutionInput } from './step.ts';
+import { keepStepKey } from './step-keys.ts';
+
+export interface LoadDeps {
+  db: Database;
+  lake: Lake;
+  sources: SourceCache;
+}
+
+type Ingredient = QueryIngredient | DatasetIngredient;
+
+/** What is pinned already stays: a retried execution reads the data of the first. Answers one line of markdown. */
+export async function loadData(deps: LoadDeps, input: ExecutionInput): Promise<string> {
+  const id = { ...input, step: 'load-data' };
+  return await asStep(deps.db, id, async () => {
+    const { run } = await loadRun(deps.db, input.runId);
+    if (run.config === null) throw new TypeError('a resolved run has its configuration');
+    const pinned = new Set((await listRunData(deps.db, run.id)).map((row) => row.name));
+    const ingredients: Ingredient[] = [];
+    for (const source of run.config.data) {
+      if (!pinned.has(source.name)) ingredients.push(await load(deps, run, source));
+    }
+    const complete = ingredients.length === run.config.data.length;
+    if (complete) await keepStepKey(deps.db, id, 'load-data', loadDataInputs({ sources: ingredients }));
+    const rows = await listRunData(deps.db, run.id);
+    const facts = Object.fromEntries(rows.map((row) => [row.name, { to: row.to, digest: row.digest, ...row.facts }]));
+    return { result: rows.map(lineOf).join('; '), facts };
+  });
+}
+
+async function load(deps: LoadDeps, run: LoadedRun['run'], source: DataSource): Promise<Ingredient> {
+  return source.kind === 'query' ? await loadQuery(deps, run, source) : await loadDataset(deps, run, source);
+}
+
+async function loadQuery(
+  deps: LoadDeps,
+  run: LoadedRun['run'],
+  source: Extract<DataSource, { kind: 'query' }>,
+): Promise<Ingredient> {
+  const query = await readQuery(deps, run, source.query);
+  const params = Object.fromEntries(flattenParams(run.params as Params));
+  const snapshot = await materialise(deps.lake, { query, params, asOf: run.asOf });
+  await pinRunData(deps.db, {
+    runId: run.id,
+    name: source.name,
+    to: source.to,
+    asOf: run.asOf,
+    snapshotId: snapshot.id,
+    digest: snapshot.sha256,
+    facts: {
+      query: source.query,
+      rows: snapshot.rows,
+      columns: snapshot.columns.length,
+      sizeBytes: snapshot.sizeBytes,
+      orderedDigest: snapshot.orderedDigest,
+      unorderedDigest: snapshot.unorderedDigest,
+      engine: snapshot.engine,
+      snapshot: snapshot.hit ? 'hit' : 'materialised',
+      snapshotId: snapshot.id,
+    },
+  });
+  return queryIngredient(run, source, query, snapshot);
+}
+
+async function readQuery(deps: LoadDeps, run: LoadedRun['run'], path: string): Promise<string> {
+  const root = await deps.sources.directory(run.sourceSha256 ?? '');
+  try {
+    return await readFile(join(root, path), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new DomainError(
+      'query-refused',
+      `The query ${path} is not in the commit. Commit it, or correct the path under \`data:\`.`,
+    );
+  }
+}
+
+function queryIngredient(
+  run: LoadedRun['run'],
+  { name, to, format }: Extract<DataSource, { kind: 'query' }>,
+  query: string,
+  snapshot: SnapshotRow,
+): QueryIngredient {
+  const byTable = Map.groupBy(snapshot.segments, (segment) => segment.table);
+  const segments = [...byTable].map(([table, list]) => ({ table, sha256: list.map((segment) => segment.sha256) }));
+  const asOf = /\$as_of\b/i.test(query) ? run.asOf : null;
+  return {
+    kind: 'query',
+    name,
+    to,
+    format,
+    query,
+    params: snapshot.params as Params,
+    segments,
+    engineVersion: snapshot.engine,
+    asOf,
+  };
+}
+
+async function loadDataset(
+  deps: LoadDeps,
+  run: LoadedRun['run'],
+  { name, to, dataset }: Extract<DataSource, { kind: 'dataset' }>,
+): Promise<Ingredient> {
+  const found = await resolveDataset(deps.lake, dataset, { asOf: run.asOf });
+  await pinRunData(deps.db, {
+    runId: run.id,
+    name,
+    to,
+    asOf: run.asOf,
+    datasetName: dataset,
+    datasetVersion: found.version,
+    digest: found.digest,
+    facts: { dataset, version: found.version, files: found.files, sizeBytes: found.sizeBytes },
+  });
+  return { kind: 'dataset', name, to, dataset, digest: found.digest };
+}
+
+function lineOf({ name, facts, datasetName, datasetVersion }: RunData): string {
+  return datasetName === null
+    ? `${name}: ${String(facts.rows)} rows (${String(facts.snapshot)})`
+    : `${name}: dataset ${datasetName} version ${datasetVersion}, ${String(facts.files)} files`;
+}
+
+export interface DataWriter {
+  to: string;
+  write: (path: string) => Promise<void>;
+}
+
+/** How each of a run's pinned data comes to the path where a stage expects it. */
+export function dataWriters(
+  deps: { db: Database; lake: Lake },
+  config: ProjectConfig,
+  rows: readonly RunData[],
+): DataWriter[] {
+  return rows.map((row) => ({
+    to: row.to,
+    write: async (path) => {
+      if (row.datasetName !== null) {
+        await materialiseDataset(deps.lake, { name: row.datasetName, version: row.datasetVersion ?? 0, destDir: path });
+        return;
+      }
+      const source = config.data.find(({ name }) => name === row.name);
+      const snapshot = await findSnapshot(deps.db, row.snapshotId ?? '');
+      if (snapshot === null || source?.kind !== 'query')
+        throw new TypeError(`The run's data ${row.name} has no snapshot.`);
+      await exportSnapshot(deps.lake, { sha256: snapshot.sha256, format: source.format, path });
+    },
+  }));
+}

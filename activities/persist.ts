@@ -1,0 +1,85 @@
+// The list that pins a run: everything it was made from and everything it made, as one blob.
+import { canonicalJson, type Json } from '#core/canonical.ts';
+import { listArtifacts } from '#db/artifacts.ts';
+import { lockLiveBlobs } from '#db/blobs.ts';
+import type { Database } from '#db/connect.ts';
+import { getEnvironment } from '#db/environments.ts';
+import { listMetrics } from '#db/metrics.ts';
+import { listRunData } from '#db/run-data.ts';
+import { loadRun, setManifest } from '#db/run-facts.ts';
+import { listSteps } from '#db/steps.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+import { keepBlob } from '#storage/keep.ts';
+import { asStep, type ExecutionInput } from './step.ts';
+
+/** Idempotent: equal facts give the same bytes and so the same blob. */
+export async function persist(deps: { db: Database; store: BlobStore }, input: ExecutionInput): Promise<void> {
+  await asStep(deps.db, { ...input, step: 'persist' }, async () => {
+    const manifest = await composeManifest(deps.db, input);
+    const { sha256 } = await keepBlob(deps.db, deps.store, Buffer.from(`${canonicalJson(manifest)}\n`));
+    await deps.db.transaction(async (tx) => {
+      await lockLiveBlobs(tx, [sha256]);
+      await setManifest(tx, input.runId, sha256);
+    });
+    return { result: undefined, facts: { manifestSha256: sha256, artifacts: (manifest.artifacts as Json[]).length } };
+  });
+}
+
+async function composeManifest(db: Database, input: ExecutionInput): Promise<Record<string, Json>> {
+  const { run, project } = await loadRun(db, input.runId);
+  const environment = run.environmentKey === null ? undefined : await getEnvironment(db, run.environmentKey);
+  const steps = await listSteps(db, run.id, input.execution);
+  const data = await listRunData(db, run.id);
+  const artifacts = await listArtifacts(db, run.id, { all: false });
+  const metrics = await listMetrics(db, run.id);
+  return json({
+    manifest: 1,
+    run: { id: run.id, project: project.name, number: run.number, experiment: run.experiment, owner: run.owner },
+    code: { commit: run.commit, tree: run.tree, branch: run.branch, dirty: run.dirty, sourceSha256: run.sourceSha256 },
+    params: run.params,
+    seed: run.seed,
+    asOf: run.asOf,
+    environment: environment && {
+      key: environment.environmentKey,
+      lockSha256: environment.lockSha256,
+      python: environment.python,
+      platform: environment.platform,
+      base: environment.base,
+    },
+    data: data.map(({ name, to, asOf, digest, datasetName, datasetVersion, facts }) => ({
+      name,
+      to,
+      asOf,
+      digest,
+      dataset: datasetName,
+      version: datasetVersion,
+      facts,
+    })),
+    config: run.config,
+    steps: steps
+      .filter((step) => step.kind === 'stage')
+      .map(({ name, stepKey, fence, ingredients }) => ({ name, stepKey, attempt: fence, ingredients })),
+    artifacts: artifacts.map(({ step, path, sha256, sizeBytes, mediaType, executable }) => ({
+      step,
+      path,
+      sha256,
+      sizeBytes,
+      mediaType,
+      executable,
+    })),
+    metrics: metrics.map(({ stage, key, last, min, max, count, lastStep }) => ({
+      stage,
+      key,
+      last: String(last),
+      min: String(min),
+      max: String(max),
+      count,
+      lastStep,
+    })),
+  });
+}
+
+/** Dates and undefined fields become what JSON has for them. */
+function json(value: unknown): Record<string, Json> {
+  return JSON.parse(JSON.stringify(value)) as Record<string, Json>;
+}

@@ -1,0 +1,119 @@
+// The first step: what the run will be, found once and never again.
+import type { Plan } from '#core/plan.ts';
+import type { ProjectConfig } from '#core/project.ts';
+import { defaultSeed } from '#core/seed.ts';
+import type { Database } from '#db/connect.ts';
+import { openExecution } from '#db/executions.ts';
+import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import { insertSteps, type NewStep, setResolved } from '#db/steps.ts';
+import type { Mirrors } from '#git/mirror.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+import { keepBlob } from '#storage/keep.ts';
+import { readCommit } from './read-commit.ts';
+import { asStep, type ExecutionInput } from './step.ts';
+
+export interface ResolveDeps {
+  db: Database;
+  store: BlobStore;
+  mirrors: Mirrors;
+  publicUrl: string;
+}
+
+export type Resolved =
+  | { stopped: true }
+  | {
+      stopped: false;
+      plan: Plan;
+      commit: string;
+      model: string | null;
+      /** Markdown for the Temporal UI. */
+      lines: { run: string; commit: string };
+    };
+
+export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): Promise<Resolved> {
+  if (!(await openExecution(deps.db, input.runId, input.execution))) return { stopped: true };
+  await insertSteps(deps.db, input.runId, input.execution, [{ name: 'resolve-commit', kind: 'platform', needs: [] }]);
+  return await asStep(deps.db, { ...input, step: 'resolve-commit' }, async () => {
+    const before = await loadRun(deps.db, input.runId);
+    if (before.run.plan === null) await resolveOnce(deps, before);
+    const resolved = await loadRun(deps.db, input.runId);
+    const { run } = resolved;
+    if (run.plan === null || run.config === null || run.commit === null)
+      throw new TypeError('a resolved run has a plan');
+    await insertSteps(deps.db, input.runId, input.execution, stepsOf(run.config));
+    return {
+      result: {
+        stopped: false as const,
+        plan: run.plan,
+        commit: run.commit,
+        model: run.config.models[0]?.name ?? null,
+        lines: linesOf(deps.publicUrl, resolved),
+      },
+      facts: {
+        commit: run.commit,
+        tree: run.tree,
+        branch: run.branch,
+        origin: run.config.origin,
+        notYet: run.config.notYet,
+      },
+    };
+  });
+}
+
+async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Promise<void> {
+  const found = await findCommit(deps, { run, project });
+  const { config, params, plan } = await readCommit(deps, { ...run, project, commit: found.commit });
+  const source = await keepBlob(deps.db, deps.store, await deps.mirrors.archive(project.id, found.commit));
+  await setResolved(deps.db, run.id, {
+    commit: found.commit,
+    tree: found.tree,
+    branch: found.branch ?? run.branch,
+    commitMessage: found.message,
+    commitAuthor: `${found.authorName} <${found.authorEmail}>`,
+    sourceSha256: source.sha256,
+    config,
+    params,
+    seed: run.seedAsked ?? config.seed ?? defaultSeed(project.name),
+    plan,
+  });
+}
+
+/** A commit that is here is never fetched; a branch or tag is asked of the remote, if there is one. */
+async function findCommit(deps: ResolveDeps, { run, project }: LoadedRun) {
+  await deps.mirrors.ensure(project.id);
+  const wanted = run.commit ?? run.ref;
+  const isHere = /^[0-9a-f]{40,64}$/.test(wanted) && (await deps.mirrors.hasCommits(project.id, [wanted])).length > 0;
+  if (!isHere && project.remoteUrl !== null) await deps.mirrors.fetchRemote(project.id, project.remoteUrl);
+  const found = await deps.mirrors.resolve(project.id, wanted);
+  await deps.mirrors.pin(project.id, found.commit);
+  return found;
+}
+
+function stepsOf(config: ProjectConfig): NewStep[] {
+  const platform = (name: string, needs: string[]): NewStep => ({ name, kind: 'platform', needs });
+  const before = config.data.length > 0 ? ['build-environment', 'load-data'] : ['build-environment'];
+  return [
+    platform('resolve-commit', []),
+    ...before.map((name) => platform(name, ['resolve-commit'])),
+    ...config.stages.map((stage) => ({
+      name: stage.name,
+      kind: 'stage' as const,
+      needs: stage.needs.length > 0 ? stage.needs : before,
+    })),
+    platform(
+      'persist',
+      config.stages.map((stage) => stage.name),
+    ),
+    platform('gate', ['persist']),
+    platform('promote', ['gate']),
+  ];
+}
+
+function linesOf(publicUrl: string, { run, project }: LoadedRun): { run: string; commit: string } {
+  const label = `${project.name}/${run.number}`;
+  const branch = run.branch === null ? '' : ` on ${run.branch}`;
+  return {
+    run: `[${label}](${publicUrl}/api/v1/runs/${run.id})${run.name === null ? '' : ` ${run.name}`}, owner ${run.owner}, as of ${run.asOf}, seed ${run.seed}`,
+    commit: `\`${run.commit?.slice(0, 12)}\`${branch}: ${run.commitMessage ?? ''} ([source](${publicUrl}/api/v1/runs/${run.id}/source))`,
+  };
+}

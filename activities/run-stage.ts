@@ -1,0 +1,302 @@
+// One launch of a stage, from its attempt's row to its end, on the node that runs it.
+import type { KeyObject } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { DomainError } from '#core/errors.ts';
+import { failureOf } from '#core/failure.ts';
+import type { StageOutcome } from '#core/outcome.ts';
+import type { ProjectConfig, Stage } from '#core/project.ts';
+import type { Failure } from '#core/run.ts';
+import {
+  type Attempt,
+  type AttemptEnd,
+  closeAttempt,
+  getAttempt,
+  isOpenAttempt,
+  latestAttempt,
+  markAttemptRunning,
+  openAttempt,
+  reasonToStop,
+} from '#db/attempts.ts';
+import type { Database } from '#db/connect.ts';
+import { succeedAttempt } from '#db/outputs.ts';
+import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import { createTokenText } from '#db/tokens.ts';
+import type { Lake } from '#lake/lake.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+import type { StageId } from './claim-step.ts';
+import type { Environments } from './environments.ts';
+import { currentContext, failureClassOf } from './failures.ts';
+import { outcomeOf } from './inspect-attempt.ts';
+import { persevere } from './persevere.ts';
+import type { Runner, StageExit, StageHandle } from './runners/runner.ts';
+import { collectStageOutputs } from './stage/collect.ts';
+import type { Devices } from './stage/devices.ts';
+import { launchStage } from './stage/launch.ts';
+import { type LogPump, startLogPump } from './stage/log-pump.ts';
+import { openStageSecrets } from './stage/secrets.ts';
+import type { SourceCache } from './stage/source-cache.ts';
+import { type Workspace, workspaceOf } from './stage/workspace.ts';
+
+export interface StageInput extends StageId {
+  /** Null opens a new attempt; a number attaches to that launch on this node. */
+  fence: number | null;
+}
+
+export interface StageNode {
+  id: string;
+  pool: string;
+  leaseMs: number;
+  hardware: Record<string, unknown>;
+}
+
+export interface StageDeps {
+  db: Database;
+  store: BlobStore;
+  runner: Runner;
+  node: StageNode;
+  devices: Devices;
+  environments: Environments;
+  sources: SourceCache;
+  lake: Lake;
+  secretsKey: KeyObject;
+  workDir: string;
+  logBytesMax: number;
+  publicUrl: string;
+  /** Aborts when this worker is to stop its stages before it ends. */
+  draining: AbortSignal;
+  /** Launches that an activity of this process watches; the node reconciler leaves them alone. */
+  watched: Set<string>;
+}
+
+/** A drained or timed-out stage gets its grace from the runner; this bounds the wait of an orderly stop. */
+const drainKillMs = 10_000;
+
+/** The run, the stage and the attempt that an activity works on. */
+interface Watch {
+  deps: StageDeps;
+  loaded: LoadedRun;
+  config: ProjectConfig;
+  stage: Stage;
+  attempt: Attempt;
+  space: Workspace;
+  secrets: Record<string, string>;
+  abort: AbortSignal;
+}
+
+export async function runStage(deps: StageDeps, input: StageInput): Promise<StageOutcome> {
+  const abort = currentContext()?.cancellationSignal ?? new AbortController().signal;
+  const loaded = await persevere(() => loadRun(deps.db, input.runId));
+  const { config } = loaded.run;
+  const stage = config?.stages.find(({ name }) => name === input.step);
+  if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
+  const attempt = await persevere(() => takeAttempt(deps, input, stage));
+  if (attempt === null) return { status: 'stopped' };
+  if (!isOpenAttempt(attempt)) return outcomeOf(attempt);
+  deps.watched.add(attempt.launch);
+  try {
+    const space = workspaceOf(deps.workDir, attempt.launch, config);
+    const watch = { deps, loaded, config, stage, attempt, space, secrets: {}, abort };
+    return await watchLaunch(watch);
+  } finally {
+    deps.watched.delete(attempt.launch);
+  }
+}
+
+/** The attempt's row is there before anything starts, so that whatever starts can be found. */
+async function takeAttempt(deps: StageDeps, input: StageInput, stage: Stage): Promise<Attempt | null> {
+  if (input.fence !== null) return (await getAttempt(deps.db, { ...input, fence: input.fence })) ?? null;
+  const before = await latestAttempt(deps.db, input.runId, input.execution, input.step);
+  const fence = (before?.fence ?? 0) + 1;
+  const wanted = stage.resources.accelerators?.count ?? 0;
+  const provisional = `${input.runId}.${input.step}.${fence}.pending`;
+  const devices = deps.devices.take(provisional, wanted);
+  if (devices === null)
+    throw new Error(`Node ${deps.node.id} has no ${wanted} free devices although it has a free slot.`);
+  const { hash } = createTokenText();
+  try {
+    const attempt = await openAttempt(deps.db, {
+      ...input,
+      nodeId: deps.node.id,
+      pool: deps.node.pool,
+      devices,
+      tokenHash: hash,
+      leaseMs: deps.node.leaseMs,
+      hardware: deps.node.hardware,
+      launchOf: (opened) => `${input.runId}.${input.step}.${opened}`,
+    });
+    if (attempt !== null) deps.devices.adopt(attempt.launch, devices);
+    return attempt;
+  } finally {
+    deps.devices.free(provisional);
+  }
+}
+
+async function watchLaunch(watch: Watch): Promise<StageOutcome> {
+  const { deps, attempt, loaded, stage } = watch;
+  let handle: StageHandle;
+  try {
+    watch.secrets = await openStageSecrets(deps, loaded.project.id, stage);
+    handle = (await deps.runner.attach(attempt.launch)) ?? (await launchStage(watch));
+    await persevere(() => markAttemptRunning(deps.db, attempt));
+  } catch (error) {
+    if (watch.abort.aborted) throw error;
+    return await failToLaunch(watch, error);
+  }
+  const pump = await persevere(() => startLogPump(deps, attempt, handle, Object.values(watch.secrets)));
+  const timer = createDeadline(attempt, stage);
+  try {
+    const ended = await Promise.race([handle.wait(watch.abort), timer.over]);
+    if (ended !== 'over') return await conclude(watch, handle, pump, ended, false);
+    await handle.signal('terminate');
+    return await conclude(watch, handle, pump, await handle.wait(watch.abort), true);
+  } catch (error) {
+    if (!watch.abort.aborted) throw error;
+    return await letGo(watch, handle, pump);
+  } finally {
+    timer.clear();
+    await pump.abandon();
+  }
+}
+
+/** The time over which a stage may run counts from its first start, whoever watches it now. */
+function createDeadline(attempt: Attempt, stage: Stage) {
+  const startedAt = attempt.startedAt?.getTime() ?? Date.now();
+  const leftMs = Math.max(0, startedAt + stage.timeoutMs - Date.now());
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<'over'>((resolve) => {
+    // A longer delay than this overflows the timer and would fire at once; no stage runs for 24 days unwatched.
+    timer = setTimeout(() => resolve('over'), Math.min(leftMs, 2 ** 31 - 1));
+  });
+  return { over, clear: () => clearTimeout(timer) };
+}
+
+/** The stage ended by itself or for its time: store what it produced, then record how it ended. */
+async function conclude(
+  watch: Watch,
+  handle: StageHandle,
+  pump: LogPump,
+  exit: StageExit,
+  timedOut: boolean,
+): Promise<StageOutcome> {
+  const { deps, attempt, config, stage, space } = watch;
+  await persevere(() => pump.finish());
+  const succeeded = exit.reason === 'exited' && exit.code === 0 && !timedOut && !exit.outOfMemory;
+  const collected = succeeded ? await persevere(() => collectStageOutputs(deps, space, config, stage)) : null;
+  const failure = failureOfExit(watch, exit, timedOut, collected?.missing ?? [], pump.tail());
+  const end = endOf(exit, collected?.notes ?? []);
+  const recorded =
+    failure === null && collected !== null
+      ? await persevere(() => succeedAttempt(deps.db, attempt, collected, end))
+      : await persevere(() => closeAttempt(deps.db, attempt, { ...end, status: 'failed', failure }));
+  await forget(watch, handle);
+  if (!recorded) return { status: 'stopped' };
+  return failure === null
+    ? { status: 'succeeded', fence: attempt.fence }
+    : { status: 'failed', fence: attempt.fence, failure };
+}
+
+function failureOfExit(
+  { stage }: Watch,
+  exit: StageExit,
+  timedOut: boolean,
+  missingOutputs: readonly string[],
+  logTail: readonly string[],
+): Failure | null {
+  const { memoryGib } = stage.resources;
+  return failureOf({
+    stage: stage.name,
+    code: exit.code,
+    signal: exit.signal,
+    outOfMemory: exit.outOfMemory,
+    memoryLimitBytes: memoryGib === null ? null : memoryGib * 2 ** 30,
+    peakMemoryBytes: exit.peakMemoryBytes,
+    timedOut,
+    timeoutMs: stage.timeoutMs,
+    startError: null,
+    vanished: exit.reason === 'vanished' || exit.reason === 'launch-failed',
+    missingOutputs,
+    logTail,
+  });
+}
+
+function endOf(exit: StageExit, notes: readonly string[]): Omit<AttemptEnd, 'status'> {
+  const { logBytes, logDroppedBytes, leftoverProcesses, detail } = exit;
+  return {
+    exitCode: exit.code,
+    signal: exit.signal,
+    peakMemoryBytes: exit.peakMemoryBytes,
+    cpuSeconds: exit.cpuSeconds,
+    facts: { logBytes, logDroppedBytes, leftoverProcesses, detail, notes },
+  };
+}
+
+/** Nothing runs yet: a refusal is the stage's failure, trouble of this node counts against the infrastructure. */
+async function failToLaunch(watch: Watch, error: unknown): Promise<StageOutcome> {
+  const { deps, attempt, stage } = watch;
+  const refused = error instanceof DomainError;
+  const full = (error as NodeJS.ErrnoException).code === 'ENOSPC';
+  const message = error instanceof Error ? error.message : String(error);
+  const failure: Failure = {
+    class: refused ? failureClassOf(error.code) : full ? 'resources' : 'infrastructure',
+    sentence: refused
+      ? message
+      : full
+        ? `The disk of node ${deps.node.id} is full, so ${stage.name} could not be prepared.`
+        : `${stage.name} could not be launched on node ${deps.node.id}: ${message}`,
+    step: stage.name,
+    logTail: [],
+    exitCode: null,
+  };
+  await persevere(() => closeAttempt(deps.db, attempt, { status: 'failed', failure }));
+  await forget(watch, await deps.runner.attach(attempt.launch));
+  return { status: 'failed', fence: attempt.fence, failure };
+}
+
+/**
+ * The activity was cancelled. Postgres says whether the stage has to stop; when it does not answer, or says that the
+ * stage is wanted, the stage is left running for whoever attaches next.
+ */
+async function letGo(watch: Watch, handle: StageHandle, pump: LogPump): Promise<never> {
+  const { deps, attempt, abort } = watch;
+  const details = currentContext()?.cancellationDetails;
+  const asked = details?.cancelRequested === true ? 'cancelled' : null;
+  const why = asked ?? (await reasonToStop(deps.db, attempt).catch(() => null));
+  if (why !== null) {
+    await stopStage(handle, null);
+    await pump.finish().catch(() => undefined);
+    await persevere(() => closeAttempt(deps.db, attempt, { status: 'cancelled', facts: { why } }));
+    await forget(watch, handle);
+  } else if (deps.draining.aborted) {
+    await stopStage(handle, drainKillMs);
+    await pump.finish().catch(() => undefined);
+    const failure = drained(watch);
+    await persevere(
+      () => closeAttempt(deps.db, attempt, { status: 'lost', failure, facts: { drained: true } }),
+      10_000,
+    );
+    await forget(watch, handle);
+  }
+  throw abort.reason;
+}
+
+function drained({ deps, stage }: Watch): Failure {
+  const sentence = `Node ${deps.node.id} was stopped in an orderly way while it ran ${stage.name}; it starts again elsewhere or later.`;
+  return { class: 'infrastructure', sentence, step: stage.name, logTail: [], exitCode: null };
+}
+
+async function stopStage(handle: StageHandle, killAfterMs: number | null): Promise<void> {
+  await handle.signal('terminate');
+  const timer =
+    killAfterMs === null ? null : setTimeout(() => void handle.signal('kill').catch(() => undefined), killAfterMs);
+  await handle.wait();
+  if (timer !== null) clearTimeout(timer);
+}
+
+/** The record stands, so the launch and its directory may go; what is left after a death here, the reconciler removes. */
+async function forget(watch: Watch, handle: StageHandle | null): Promise<void> {
+  await handle?.remove();
+  await rm(watch.space.root, { recursive: true, force: true });
+  watch.deps.devices.free(watch.attempt.launch);
+}
+
+export type { Watch };

@@ -1,0 +1,80 @@
+// What a stage produced: stored first, recorded after.
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { constants } from 'node:fs';
+import { metricsFilePaths, readMetricsFiles } from '#core/metrics-file.ts';
+import { summariseMetric } from '#core/metrics.ts';
+import { collectOutputs } from '#core/outputs.ts';
+import type { ProjectConfig, Stage } from '#core/project.ts';
+import type { Database } from '#db/connect.ts';
+import type { Output, Outputs } from '#db/outputs.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+import { keepBlob } from '#storage/keep.ts';
+import { mediaTypeOf } from './media-type.ts';
+import { compileGlob, listFiles, readListing, type Workspace } from './workspace.ts';
+
+const metricsBytesMax = 64 * 1024 * 1024;
+/** More files than this are a mistake of the script; declaring outputs narrows them. */
+const filesMax = 100_000;
+
+export interface Collected extends Outputs {
+  missing: string[];
+  notes: string[];
+}
+
+export async function collectStageOutputs(
+  deps: { db: Database; store: BlobStore },
+  space: Workspace,
+  config: ProjectConfig,
+  stage: Stage,
+): Promise<Collected> {
+  const after = await listFiles(space.work);
+  const alsoKept = [
+    ...config.models.map((model) => model.path),
+    ...metricsFilePaths(config.metrics.files, [...after.keys()], compileGlob),
+  ];
+  const { paths, missing } = collectOutputs(stage.outputs, alsoKept, await readListing(space), after, compileGlob);
+  const notes =
+    paths.length > filesMax
+      ? [`${paths.length} files were written; only the first ${filesMax} are kept. Declare outputs.`]
+      : [];
+  const outputs: Output[] = [];
+  for (const path of paths.slice(0, filesMax)) outputs.push(await keepOutput(deps, space.work, path));
+  const reading = await readMetrics(space, config, paths);
+  return {
+    outputs,
+    metrics: reading.series.map((series) => ({ ...summariseMetric(series), source: series.file })),
+    missing,
+    notes: [...notes, ...reading.notes],
+  };
+}
+
+/** A link put in place of a listed file is not followed: the stage must not lend its eyes to the worker. */
+async function keepOutput(deps: { db: Database; store: BlobStore }, work: string, path: string): Promise<Output> {
+  const handle = await open(join(work, path), constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const { mode } = await handle.stat();
+    const { sha256, sizeBytes } = await keepBlob(deps.db, deps.store, handle.createReadStream({ autoClose: false }));
+    return { path, sha256, sizeBytes, mediaType: mediaTypeOf(path), executable: (mode & 0o111) !== 0 };
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readMetrics(space: Workspace, config: ProjectConfig, paths: readonly string[]) {
+  const files = metricsFilePaths(config.metrics.files, paths, compileGlob);
+  const texts = await Promise.all(
+    files.map(async (path) => ({ path, text: await readCapped(join(space.work, path)) })),
+  );
+  return readMetricsFiles(texts.filter((file) => file.text !== null) as Array<{ path: string; text: string }>);
+}
+
+async function readCapped(path: string): Promise<string | null> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const { size } = await handle.stat();
+    return size > metricsBytesMax ? null : await readFile(handle, 'utf8');
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,116 @@
+// Prepares a stage's workspace and starts its command there.
+import { join } from 'node:path';
+import { renderParams } from '#core/param-styles.ts';
+import { narrowParams } from '#core/params.ts';
+import type { Params } from '#core/project.ts';
+import { type StageData, stageVariables } from '#core/stage-variables.ts';
+import { listOutputs } from '#db/outputs.ts';
+import { listRunData } from '#db/run-data.ts';
+import type { MaterialisedEnvironment } from '#environment/materialise.ts';
+import { threadsOf } from '#activities/claim-step.ts';
+import { dataWriters } from '#activities/load-data.ts';
+import type { Watch } from '#activities/run-stage.ts';
+import type { StageHandle, StageSpec } from '#activities/runners/runner.ts';
+import { ancestors } from './ancestors.ts';
+import { prepareWorkspace } from './workspace.ts';
+
+/** Processes and threads of one stage; a data loader of every core of a large node stays below. */
+const pidsMax = 4_096;
+
+export async function launchStage(watch: Watch): Promise<StageHandle> {
+  const { deps, loaded, config, stage, attempt, space } = watch;
+  const { run } = loaded;
+  if (run.sourceSha256 === null || run.environmentKey === null)
+    throw new TypeError('a launched run has source and environment');
+  const environment = await deps.environments.use(run.environmentKey, () => undefined);
+  const needed = ancestors(config.stages, stage.name);
+  const outputs = await listOutputs(deps.db, run.id, attempt.execution);
+  const data = await listRunData(deps.db, run.id);
+  await prepareWorkspace(deps.store, space, {
+    config,
+    stage,
+    params: run.params as Params,
+    source: await deps.sources.directory(run.sourceSha256),
+    upstream: outputs.filter((output) => needed.has(output.step)),
+    data: dataWriters(deps, config, data),
+    secretFiles: Object.fromEntries(config.secretFiles.flatMap((name) => fileSecret(watch, name))),
+  });
+  return await deps.runner.start(
+    specOf(
+      watch,
+      environment,
+      data.map(({ name, to, datasetName }) => ({ name, path: join(space.work, to), isFolder: datasetName !== null })),
+    ),
+  );
+}
+
+function fileSecret({ secrets }: Watch, name: string): Array<[string, string]> {
+  const value = secrets[name];
+  return value === undefined ? [] : [[name, value]];
+}
+
+function specOf(watch: Watch, environment: MaterialisedEnvironment, data: StageData[]): StageSpec {
+  const { deps, loaded, config, stage, attempt, space } = watch;
+  const params = narrowParams(loaded.run.params as Params, stage.params);
+  const rendered = renderParams(config.params.style, stage.command, params, loaded.run.overrides as Params);
+  const { memoryGib, cpus } = stage.resources;
+  return {
+    name: attempt.launch,
+    command: typeof rendered.command === 'string' ? ['/bin/sh', '-c', rendered.command] : rendered.command,
+    variables: {
+      ...variablesOf(watch, data),
+      ...config.env,
+      ...stage.env,
+      ...rendered.env,
+      ...secretVariables(watch),
+      VIRTUAL_ENV: environment.path,
+      PATH: `${environment.binDir}:/usr/local/bin:/usr/bin:/bin`,
+    },
+    files: { root: space.root, workDir: space.work, writable: [space.root] },
+    limits: {
+      memoryBytes: memoryGib === null ? null : Math.floor(memoryGib * 2 ** 30),
+      cpus,
+      pids: pidsMax,
+      fileBytes: null,
+      logBytes: deps.logBytesMax,
+    },
+    network: stage.network,
+    graceMs: stage.graceMs,
+    devices: attempt.devices,
+  };
+}
+
+function variablesOf({ loaded, stage, attempt, space, deps }: Watch, data: StageData[]) {
+  const { run, project } = loaded;
+  return stageVariables({
+    runId: run.id,
+    runName: `${project.name}/${run.number}`,
+    project: project.name,
+    experiment: run.experiment,
+    stage: stage.name,
+    attempt: attempt.fence,
+    directories: space.directories,
+    paramsFile: space.paramsFile,
+    params: narrowParams(run.params as Params, stage.params),
+    seed: run.seed ?? 0,
+    gpus: attempt.devices,
+    threads: threadsOf(stage),
+    commit: run.commit ?? '',
+    branch: run.branch,
+    data,
+    runUrl: `${deps.publicUrl}/api/v1/runs/${run.id}`,
+    api: null,
+    mlflow: null,
+    deterministic: stage.deterministic,
+  });
+}
+
+/** A secret that is given as a file has the file's path as its variable. */
+function secretVariables({ secrets, config, space }: Watch): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(secrets).map(([name, value]) => [
+      name,
+      config.secretFiles.includes(name) ? join(space.root, 'secrets', name) : value,
+    ]),
+  );
+}

@@ -1,0 +1,17 @@
+import type { KeyObject } from 'node:crypto';
+import type { Stage } from '#core/project.ts';
+import type { Database } from '#db/connect.ts';
+import { openSecret } from '#db/secrets.ts';
+
+/** The values a stage asked for, for its variables and for masking its log; they go nowhere else. */
+export async function openStageSecrets(
+  deps: { db: Database; secretsKey: KeyObject },
+  projectId: string,
+  stage: Stage,
+): Promise<Record<string, string>> {
+  const values: Record<string, string> = {};
+  for (const name of stage.secrets) {
+    values[name] = (await openSecret(deps.db, deps.secretsKey, { projectId, name })).value;
+  }
+  return values;
+}

@@ -1,0 +1,43 @@
+// A commit's tree on this node, extracted once from its source blob and then only copied from.
+import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { extractSource } from '#git/extract.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+
+export interface SourceCache {
+  /** A directory that must only be read. */
+  directory(sourceSha256: string): Promise<string>;
+}
+
+const limits = { filesMax: 1_000_000, sizeBytesMax: 50 * 2 ** 30 };
+
+export function createSourceCache(store: BlobStore, cacheDir: string): SourceCache {
+  const extracting = new Map<string, Promise<string>>();
+  return {
+    directory(sha256) {
+      const under = extracting.get(sha256) ?? extractOnce(store, cacheDir, sha256);
+      extracting.set(sha256, under);
+      return under.finally(() => extracting.delete(sha256));
+    },
+  };
+}
+
+async function extractOnce(store: BlobStore, cacheDir: string, sha256: string): Promise<string> {
+  const directory = join(cacheDir, sha256);
+  if (await exists(directory)) return directory;
+  const fresh = join(cacheDir, `.${sha256}.${process.pid}.${Date.now()}`);
+  try {
+    await mkdir(fresh, { recursive: true });
+    await extractSource(await store.get(sha256), fresh, { limits });
+    await rename(fresh, directory).catch(async (error: unknown) => {
+      if (!(await exists(directory))) throw error;
+    });
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
+  }
+  return directory;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null)) !== null;
+}

@@ -1,0 +1,138 @@
+// A stage's own directory on this node: code, parameters, data and what earlier stages produced, and nothing shared.
+import { constants } from 'node:fs';
+import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import picomatch from 'picomatch';
+import { stringify as stringifyYaml } from 'yaml';
+import { stageTree } from '#core/code-scope.ts';
+import type { Listing } from '#core/outputs.ts';
+import { narrowParams } from '#core/params.ts';
+import type { Params, ProjectConfig, Stage } from '#core/project.ts';
+import type { StageDirectories } from '#core/stage-variables.ts';
+import type { Artifact } from '#db/outputs.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+
+export interface Workspace {
+  root: string;
+  /** Where the command starts: the stage's copy of the tree. */
+  work: string;
+  paramsFile: string;
+  directories: StageDirectories;
+}
+
+/** Paths only; the same launch always has the same ones. */
+export function workspaceOf(workDir: string, launch: string, config: ProjectConfig): Workspace {
+  const root = join(workDir, launch);
+  const work = join(root, 'work');
+  const model = config.models[0]?.path ?? 'model';
+  return {
+    root,
+    work,
+    paramsFile: join(root, 'params.json'),
+    directories: {
+      data: join(work, 'data'),
+      input: work,
+      output: join(work, 'outputs'),
+      model: join(work, model.endsWith('/') || config.models.length === 0 ? model : dirname(model)),
+      checkpoint: join(root, 'checkpoints'),
+      tensorboard: join(work, 'tensorboard'),
+      home: join(root, 'home'),
+      tmp: join(root, 'tmp'),
+    },
+  };
+}
+
+export interface Material {
+  config: ProjectConfig;
+  stage: Stage;
+  params: Params;
+  /** A read-only directory with the commit's tree. */
+  source: string;
+  /** Outputs of the stages this one needs, in the order of the stages. */
+  upstream: readonly Artifact[];
+  /** Writes one name's data to a path below the working directory. */
+  data: ReadonlyArray<{ to: string; write: (path: string) => Promise<void> }>;
+  /** Name → value of secrets that are given as files. */
+  secretFiles: Readonly<Record<string, string>>;
+}
+
+/** Makes the workspace anew; what an interrupted preparation left is removed first. */
+export async function prepareWorkspace(store: BlobStore, space: Workspace, material: Material): Promise<void> {
+  await rm(space.root, { recursive: true, force: true });
+  await mkdir(space.work, { recursive: true });
+  await copyTree(space.work, material);
+  for (const output of material.upstream) {
+    const path = join(space.work, output.path);
+    await mkdir(dirname(path), { recursive: true });
+    await store.copyTo(output.sha256, path, { mode: output.executable ? 0o755 : 0o644 });
+  }
+  for (const { to, write } of material.data) {
+    const path = join(space.work, to);
+    await mkdir(dirname(path), { recursive: true });
+    await write(path);
+  }
+  await writeParams(space, material);
+  const { home, tmp, checkpoint } = space.directories;
+  await Promise.all(
+    [home, tmp, checkpoint, join(space.root, 'secrets')].map((path) => mkdir(path, { recursive: true })),
+  );
+  for (const [name, value] of Object.entries(material.secretFiles)) {
+    await writeFile(join(space.root, 'secrets', name), value, { mode: 0o600 });
+  }
+  // Empty folders are no outputs, and a script that insists on making its own folder finds it absent as at home.
+  await Promise.all(
+    [space.directories.output, space.directories.model].map((path) => mkdir(path, { recursive: true })),
+  );
+  await writeFile(listingFile(space), JSON.stringify([...(await listFiles(space.work))]));
+}
+
+export function compileGlob(pattern: string): (path: string) => boolean {
+  return picomatch(pattern, { dot: true });
+}
+
+/** Reflinked where the file system can, copied otherwise; never a hard link, because the stage may write. */
+async function copyTree(work: string, { source, stage, config }: Material): Promise<void> {
+  const options = { recursive: true, mode: constants.COPYFILE_FICLONE, verbatimSymlinks: true };
+  if (stage.code === null) {
+    await cp(source, work, options);
+    return;
+  }
+  const paths = [...(await listFiles(source)).keys()];
+  for (const path of stageTree(stage, config, paths, compileGlob)) {
+    await mkdir(dirname(join(work, path)), { recursive: true });
+    await cp(join(source, path), join(work, path), options);
+  }
+}
+
+/** The declared file is rewritten only where parameters reach the script through it. */
+async function writeParams(space: Workspace, { config, stage, params }: Material): Promise<void> {
+  const narrowed = narrowParams(params, stage.params);
+  await writeFile(space.paramsFile, `${JSON.stringify(narrowed, null, 2)}\n`);
+  await chmod(space.paramsFile, 0o644);
+  const { file, style } = config.params;
+  if (file === null || style !== 'json') return;
+  const text = file.endsWith('.json') ? `${JSON.stringify(narrowed, null, 2)}\n` : stringifyYaml(narrowed);
+  await mkdir(dirname(join(space.work, file)), { recursive: true });
+  await writeFile(join(space.work, file), text);
+}
+
+function listingFile(space: Workspace): string {
+  return join(space.root, 'before.json');
+}
+
+/** What the working directory held before the stage started, also for a worker that adopted the launch. */
+export async function readListing(space: Workspace): Promise<Listing> {
+  return new Map(JSON.parse(await readFile(listingFile(space), 'utf8')) as Array<[string, string]>);
+}
+
+/** Regular files below a directory with a stamp of their state; links and devices are no outputs. */
+export async function listFiles(directory: string): Promise<Listing> {
+  const listing = new Map<string, string>();
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const { size, mtimeMs, ino } = await stat(path);
+    listing.set(relative(directory, path), `${size}.${mtimeMs}.${ino}`);
+  }
+  return listing;
+}

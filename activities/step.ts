@@ -1,0 +1,32 @@
+// What every platform step does around its work: show that it runs, then how it ended.
+import { DomainError } from '#core/errors.ts';
+import type { Database } from '#db/connect.ts';
+import { closeStep, type StepId, startStep } from '#db/steps.ts';
+import { failureClassOf } from './failures.ts';
+
+export interface ExecutionInput {
+  runId: string;
+  execution: number;
+}
+
+export interface StepResult<R> {
+  result: R;
+  facts: Record<string, unknown>;
+}
+
+/** A refusal closes the step as failed before it is thrown on; trouble in the world leaves it running for the retry. */
+export async function asStep<R>(db: Database, id: StepId, work: () => Promise<StepResult<R>>): Promise<R> {
+  await startStep(db, id);
+  try {
+    const { result, facts } = await work();
+    await closeStep(db, id, { status: 'succeeded', facts });
+    return result;
+  } catch (error) {
+    if (error instanceof DomainError) await closeStep(db, id, { status: 'failed', failure: refusal(error, id.step) });
+    throw error;
+  }
+}
+
+function refusal(error: DomainError, step: string) {
+  return { class: failureClassOf(error.code), sentence: error.message, step, logTail: [], exitCode: null };
+}

@@ -1,0 +1,147 @@
+// Steps: what the activities write about the parts of a run.
+import { and, eq, inArray, sql } from 'drizzle-orm';
+import type { Failure } from '#core/run.ts';
+import type { Database, Queryable } from './connect.ts';
+import { notifyRun } from './executions.ts';
+import { runs } from './schema/runs.ts';
+import { stepClaims, steps } from './schema/steps.ts';
+
+export interface StepId {
+  runId: string;
+  execution: number;
+  step: string;
+}
+
+export interface NewStep {
+  name: string;
+  kind: 'platform' | 'stage';
+  needs: string[];
+}
+
+/** Lays out the steps of an execution in order; repeating it changes nothing. */
+export async function insertSteps(db: Queryable, runId: string, execution: number, rows: NewStep[]): Promise<void> {
+  const values = rows.map((row, position) => ({ runId, execution, position, ...row }));
+  await db
+    .insert(steps)
+    .values(values)
+    .onConflictDoUpdate({
+      target: [steps.runId, steps.execution, steps.name],
+      set: { position: sql`excluded.position`, needs: sql`excluded.needs` },
+    });
+}
+
+function stepIs(id: StepId) {
+  return and(eq(steps.runId, id.runId), eq(steps.execution, id.execution), eq(steps.name, id.step));
+}
+
+/** Marks a step as running unless it is closed; the first start is kept when an attempt is repeated. */
+export async function startStep(db: Queryable, id: StepId): Promise<void> {
+  await db
+    .update(steps)
+    .set({ status: 'running', reason: null, startedAt: sql`coalesce(${steps.startedAt}, clock_timestamp())` })
+    .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
+  await notifyRun(db, id.runId);
+}
+
+/** Shows what an unstarted step waits for. */
+export async function setStepWaiting(db: Queryable, id: StepId, reason: string): Promise<void> {
+  await db
+    .update(steps)
+    .set({ status: 'waiting', reason })
+    .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
+  await notifyRun(db, id.runId);
+}
+
+export interface StepEnd {
+  status: 'succeeded' | 'failed' | 'cancelled' | 'skipped';
+  reason?: string | null;
+  facts?: Record<string, unknown>;
+  failure?: Failure | null;
+  fence?: number;
+}
+
+/** Closes a step. A closed step keeps its result. */
+export async function closeStep(db: Queryable, id: StepId, end: StepEnd): Promise<void> {
+  await db
+    .update(steps)
+    .set({
+      status: end.status,
+      reason: end.reason ?? null,
+      finishedAt: sql`clock_timestamp()`,
+      ...(end.facts === undefined ? {} : { facts: end.facts }),
+      ...(end.failure === undefined ? {} : { failure: end.failure }),
+      ...(end.fence === undefined ? {} : { fence: end.fence }),
+    })
+    .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
+  await db
+    .delete(stepClaims)
+    .where(and(eq(stepClaims.runId, id.runId), eq(stepClaims.execution, id.execution), eq(stepClaims.step, id.step)));
+  await notifyRun(db, id.runId);
+}
+
+export async function getStep(db: Queryable, id: StepId): Promise<typeof steps.$inferSelect | undefined> {
+  const [row] = await db.select().from(steps).where(stepIs(id));
+  return row;
+}
+
+export async function listSteps(db: Queryable, runId: string, execution: number) {
+  return await db
+    .select()
+    .from(steps)
+    .where(and(eq(steps.runId, runId), eq(steps.execution, execution)))
+    .orderBy(steps.position);
+}
+
+/** Writes what identifies the step's result, before anything runs. */
+export async function setStepKey(
+  db: Queryable,
+  id: StepId,
+  stepKey: string,
+  ingredients: Record<string, unknown>,
+): Promise<void> {
+  await db.update(steps).set({ stepKey, ingredients }).where(stepIs(id));
+}
+
+/**
+ * Takes the right to run the step with this key. Answers false when an equal step of another run holds it. The claim is
+ * never taken over by time: it goes when its holder's step or execution closes.
+ */
+export async function claimStepKey(db: Database, id: StepId, stepKey: string): Promise<boolean> {
+  const claimed = await db
+    .insert(stepClaims)
+    .values({ stepKey, runId: id.runId, execution: id.execution, step: id.step })
+    .onConflictDoNothing()
+    .returning({ key: stepClaims.stepKey });
+  if (claimed.length > 0) return true;
+  const [holder] = await db.select().from(stepClaims).where(eq(stepClaims.stepKey, stepKey));
+  return holder?.runId === id.runId && holder.execution === id.execution && holder.step === id.step;
+}
+
+/** The run is shown as waiting exactly while no step of it runs. */
+export async function showWhetherRunWaits(db: Queryable, runId: string, execution: number): Promise<void> {
+  await db.execute(sql`
+    update runs set
+      status = case when busy.n > 0 then 'running' when held.reason is not null then 'waiting' else 'running' end,
+      waiting_reason = case when busy.n > 0 then null else held.reason end,
+      updated_at = clock_timestamp()
+    from (select count(*) n from steps where run_id = ${runId} and execution = ${execution} and status = 'running') busy,
+         (select min(name || ' ' || reason) reason from steps
+          where run_id = ${runId} and execution = ${execution} and status = 'waiting') held
+    where id = ${runId} and runs.status in ('running', 'waiting', 'needs-attention')`);
+  await notifyRun(db, runId);
+}
+
+/** What resolve-commit found is written once; a repeated attempt reads it back. */
+export async function setResolved(
+  db: Queryable,
+  runId: string,
+  found: Partial<typeof runs.$inferInsert>,
+): Promise<boolean> {
+  const written = await db
+    .update(runs)
+    .set({ ...found, updatedAt: sql`clock_timestamp()` })
+    .where(and(eq(runs.id, runId), sql`${runs.plan} is null`))
+    .returning({ id: runs.id });
+  await notifyRun(db, runId);
+  return written.length > 0;
+}

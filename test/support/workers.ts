@@ -1,0 +1,156 @@
+// Real workers over a real Postgres and Temporal server, in a namespace of their own.
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { createSecretKey, randomBytes } from 'node:crypto';
+import { Client, Connection } from '@temporalio/client';
+import { eq } from 'drizzle-orm';
+import { findPython } from '#activities/runners/find-python.ts';
+import { createProcessRunner } from '#activities/runners/process.ts';
+import { ensureStageUser } from '#activities/runners/stage-user.ts';
+import { isFinished } from '#core/run.ts';
+import { connect } from '#db/connect.ts';
+import { newId } from '#db/ids.ts';
+import { executions, runs } from '#db/schema/runs.ts';
+import { projects } from '#db/schema/projects.ts';
+import { listSteps } from '#db/steps.ts';
+import { ensureNamespace } from '#embedded/temporal-namespace.ts';
+import { createLakeEngine } from '#lake/engine/engine.ts';
+import { createMirrors } from '#git/mirror.ts';
+import { createDiskStore } from '#storage/disk.ts';
+import { createLogger } from '#worker/logger.ts';
+import { bundleWorkflows, type RunningWorker, startControlWorker, startStageWorker } from '#worker/main.ts';
+import { identifyNode } from '#worker/node.ts';
+import { createTestDatabase } from './postgres.ts';
+import { testTemporal } from './temporal.ts';
+
+const run = promisify(execFile);
+const untilMs = 60_000;
+
+export type TestWorkers = Awaited<ReturnType<typeof startTestWorkers>>;
+
+export async function startTestWorkers(options: { slots?: number } = {}) {
+  const database = await createTestDatabase();
+  const connection = connect(database.appUrl);
+  const { db } = connection;
+  const home = await mkdtemp(join(tmpdir(), 'assay-workers-'));
+  await chmod(home, 0o711);
+  const temporal = { address: (await testTemporal()).address, namespace: `test-${randomUUID()}` };
+  const temporalConnection = await Connection.connect({ address: temporal.address });
+  await ensureNamespace(temporalConnection, temporal.namespace);
+  const client = new Client({ connection: temporalConnection, namespace: temporal.namespace });
+  const mirrors = createMirrors({
+    rootDir: join(home, 'git'),
+    limits: { sizeBytesMax: 2 ** 30, filesMax: 100_000, timeoutMs: 60_000 },
+    allowPrivateRemotes: false,
+  });
+  const log = createLogger(process.env.ASSAY_TEST_LOG ?? 'silent');
+  const store = await createDiskStore({ root: join(home, 'blobs'), durability: 'rename-only' });
+  const engine = createLakeEngine({ cacheDir: join(home, 'lake') });
+  const lake = { db, store, engine };
+  const shared = {
+    connection,
+    store,
+    lake,
+    temporal,
+    environment: { cacheDir: join(tmpdir(), 'assay-test-environments'), variables: process.env },
+    nodeDir: join(home, 'node'),
+    publicUrl: 'http://127.0.0.1:7410',
+    log,
+  };
+  const stageUser = await ensureStageUser();
+  const python = await findPython(stageUser);
+  const runner = createProcessRunner({ stateDir: join(home, 'launches'), python, stageUser });
+  const secretsKey = createSecretKey(randomBytes(32));
+  const node = await identifyNode(home, 'cpu', options.slots ?? 2);
+  const bundle = await bundleWorkflows();
+  const startControl = () => startControlWorker({ ...shared, mirrors }, bundle);
+  const startStage = () => startStageWorker({ ...shared, runner, node, secretsKey, logBytesMax: 64 * 2 ** 20 });
+  const running: RunningWorker[] = [await startStage(), await startControl()];
+
+  async function createProject(name: string, files: Record<string, string>) {
+    const projectId = newId();
+    await db.insert(projects).values({ id: projectId, name, createdBy: 'ada' });
+    const commit = await commitFiles(projectId, files);
+    return { projectId, commit };
+  }
+
+  async function commitFiles(projectId: string, files: Record<string, string>): Promise<string> {
+    const checkout = await mkdtemp(join(tmpdir(), 'assay-checkout-'));
+    const git = async (...args: string[]) => (await run('git', ['-C', checkout, ...args])).stdout.trim();
+    await git('init', '-q', '-b', 'main');
+    for (const [path, text] of Object.entries(files)) {
+      await mkdir(dirname(join(checkout, path)), { recursive: true });
+      await writeFile(join(checkout, path), text);
+    }
+    await git('add', '-A');
+    await git('-c', 'user.name=Ada', '-c', 'user.email=ada@example.org', 'commit', '-q', '-m', 'try');
+    const commit = await git('rev-parse', 'HEAD');
+    const bundle = join(checkout, 'all.bundle');
+    await git('bundle', 'create', '-q', bundle, 'main');
+    await mirrors.ensure(projectId);
+    await mirrors.ingestBundle(projectId, bundle, commit);
+    await rm(checkout, { recursive: true, force: true });
+    return commit;
+  }
+
+  async function submit(projectId: string, commit: string, more: Partial<typeof runs.$inferInsert> = {}) {
+    const id = newId();
+    const number = 1 + (await db.select({ n: runs.number }).from(runs).where(eq(runs.projectId, projectId))).length;
+    await db.transaction(async (tx) => {
+      const asOf = new Date().toISOString();
+      await tx.insert(runs).values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, ...more });
+      await tx.insert(executions).values({ runId: id, n: 1 });
+    });
+    return id;
+  }
+
+  async function load(runId: string) {
+    const [row] = await db.select().from(runs).where(eq(runs.id, runId));
+    if (row === undefined) throw new Error(`no run ${runId}`);
+    return row;
+  }
+
+  return {
+    db,
+    client,
+    connection,
+    running,
+    runner,
+    store,
+    lake,
+    home,
+    secretsKey,
+    startControl,
+    startStage,
+    createProject,
+    commitFiles,
+    submit,
+    load,
+    steps: (runId: string, execution = 1) => listSteps(db, runId, execution),
+    /** Waits until the condition holds for the run. */
+    async until(runId: string, holds: (row: typeof runs.$inferSelect) => boolean | Promise<boolean>, ms = untilMs) {
+      const end = Date.now() + ms;
+      for (;;) {
+        const row = await load(runId);
+        if (await holds(row)) return row;
+        if (Date.now() > end) throw new Error(`waited ${ms} ms: ${row.status} ${row.waitingReason ?? ''}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+    async finished(runId: string, ms = untilMs) {
+      return await this.until(runId, (row) => isFinished(row.status), ms);
+    },
+    async stop() {
+      for (const worker of running.toReversed()) await worker.stop();
+      await engine.close();
+      await temporalConnection.close();
+      await connection.close();
+      await database.drop();
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}

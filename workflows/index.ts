@@ -1,0 +1,2 @@
+// What the worker registers. A name here is persisted in every history.
+export { run } from './run.ts';

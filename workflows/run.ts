@@ -1,0 +1,146 @@
+// A run, as the picture in ARCHITECTURE.md: what happens next, and nothing else. No I/O, no clock, no database.
+import {
+  ActivityCancellationType,
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  isCancellation,
+  proxyActivities,
+} from '@temporalio/workflow';
+import type { Activities } from '#activities/index.ts';
+import type { Plan, StagePlan } from '#core/plan.ts';
+import type { Failure } from '#core/run.ts';
+import { createAttention } from './attention.ts';
+import type { RunInput, RunResult } from './messages.ts';
+import { runStageToItsEnd } from './stage.ts';
+import { failureOfStep, StepFailed } from './step-failed.ts';
+import { createStory, type Story } from './story.ts';
+
+/** Steps on the control queue beat by a timer, so a dead worker is noticed whatever the step's own bound is. */
+const steps = proxyActivities<Activities>({
+  startToCloseTimeout: '2 hours',
+  heartbeatTimeout: '20 seconds',
+  retry: { initialInterval: '250ms', maximumInterval: '15s', maximumAttempts: 12 },
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+});
+
+/** The record of the end must be written whatever the world is like, so it is tried for as long as it takes. */
+const last = proxyActivities<Activities>({
+  startToCloseTimeout: '1 minute',
+  retry: { initialInterval: '250ms', maximumInterval: '30s' },
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+});
+
+export async function run(input: RunInput): Promise<RunResult> {
+  const story = createStory();
+  const attention = createAttention(async (failure) => {
+    story.status(failure === null ? 'running' : 'needs-attention');
+    story.tell('Attention', failure === null ? null : failure.sentence);
+    await last.showAttention({ ...input, sentence: failure?.sentence ?? null });
+  });
+
+  /** Trouble in the world that outlasts the retries is put before a person; a refusal ends the run. */
+  async function insist<T>(step: string, act: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await act();
+      } catch (error) {
+        if (isCancellation(error) || error instanceof StepFailed) throw error;
+        const failure = failureOfStep(error, step);
+        if (failure.class !== 'infrastructure') throw new StepFailed(failure);
+        await attention.wait(failure);
+      }
+    }
+  }
+
+  try {
+    const resolved = await insist('resolve-commit', () => steps.resolveCommit(input));
+    if (resolved.stopped) return await finish(input, story, 'cancelled', null);
+    story.commit(resolved.commit);
+    story.tell('Run', resolved.lines.run);
+    story.tell('Commit', resolved.lines.commit);
+    if (resolved.model !== null) story.model(resolved.model);
+    const { plan } = resolved;
+
+    await all([
+      insist('build-environment', async () => {
+        story.tell('Environment', await steps.buildEnvironment(input));
+      }),
+      plan.data
+        ? insist('load-data', async () => {
+            story.tell('Data', await steps.loadData(input));
+          })
+        : Promise.resolve(),
+    ]);
+
+    await runStages(plan, story, (stage) => runStageToItsEnd(input, stage, attention.wait));
+
+    await insist('persist', () => steps.persist(input));
+    const gate = await insist('gate', () => steps.gate(input));
+    story.gate(gate.result);
+    story.tell('Result', gate.line);
+    if (plan.promote === 'when-passed' && gate.result === 'passed') {
+      story.tell('Result', `${gate.line} ${await insist('promote', () => steps.promote(input))}`);
+    }
+    return await finish(input, story, 'succeeded', null, gate.result);
+  } catch (error) {
+    if (isCancellation(error)) {
+      await CancellationScope.nonCancellable(() => finish(input, story, 'cancelled', null));
+      throw error;
+    }
+    const failure = error instanceof StepFailed ? error.failure : failureOfStep(error, 'run');
+    return await CancellationScope.nonCancellable(() => finish(input, story, 'failed', failure));
+  }
+}
+
+/** Waits for every branch before the first failure is thrown, so that nothing runs on behind a closed run. */
+async function all(branches: Array<Promise<unknown>>): Promise<void> {
+  const settled = await Promise.allSettled(branches);
+  const reasons = settled.flatMap((branch) => (branch.status === 'rejected' ? [branch.reason as unknown] : []));
+  const cancelled = reasons.find((reason) => isCancellation(reason));
+  if (reasons.length > 0) throw cancelled ?? reasons[0];
+}
+
+/** Starts each stage when the stages it needs have succeeded; after a failure nothing new starts. */
+async function runStages(plan: Plan, story: Story, runStage: (stage: StagePlan) => Promise<void>): Promise<void> {
+  const ends = new Map<string, Promise<boolean>>();
+  let failed: { error: unknown } | null = null;
+  const done: string[] = [];
+  for (const stage of plan.stages) {
+    const needs = stage.needs.map((name) => ends.get(name) ?? Promise.resolve(true));
+    const end = Promise.all(needs).then(async (ready) => {
+      if (failed !== null || ready.includes(false)) return false;
+      try {
+        await runStage(stage);
+        done.push(stage.name);
+        story.tell('Stages', `${done.join(', ')} (${done.length} of ${plan.stages.length})`);
+        return true;
+      } catch (error) {
+        if (failed === null || isCancellation(error)) failed = { error };
+        return false;
+      }
+    });
+    ends.set(stage.name, end);
+  }
+  await Promise.all(ends.values());
+  throwFailed(failed);
+}
+
+function throwFailed(failed: { error: unknown } | null): void {
+  if (failed !== null) throw failed.error;
+}
+
+async function finish(
+  input: RunInput,
+  story: Story,
+  status: RunResult['status'],
+  failure: Failure | null,
+  gate: RunResult['gate'] = null,
+): Promise<RunResult> {
+  story.status(status);
+  if (failure !== null) story.tell('Result', `failed (${failure.class}): ${failure.sentence}`);
+  if (status === 'cancelled') story.tell('Result', 'cancelled');
+  await last.finishRun({ ...input, status, failure });
+  await condition(allHandlersFinished);
+  return { status, gate, sentence: failure?.sentence ?? null };
+}
