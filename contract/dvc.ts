@@ -3,6 +3,7 @@ import { stageNameFrom } from '#core/names.ts';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { plainPath } from './project-checks.ts';
+import { isPathInside } from './project-schema.ts';
 
 /** Paths stand alone or as a map of one path with options. */
 const entry = z.union([
@@ -60,13 +61,24 @@ export function readDvc(text: string): DvcDraft | null {
 }
 
 function dvcStage({ cmd, wdir, deps = [], outs = [], metrics = [], plots = [] }: z.output<typeof stage>) {
-  const inFolder = (path: string) => plainPath(wdir && wdir !== '.' ? `${wdir}/${path}` : path);
+  const inFolder = (path: string) => resolved(wdir && wdir !== '.' ? `${wdir}/${path}` : path);
   return {
     command: wdir && wdir !== '.' ? `cd ${wdir} && ${cmd}` : cmd,
-    deps: deps.map(inFolder),
-    outputs: [...new Set([...outs, ...metrics, ...plots].map(inFolder))],
-    metrics: metrics.map(inFolder),
+    deps: deps.flatMap(inFolder),
+    outputs: [...new Set([...outs, ...metrics, ...plots].flatMap(inFolder))],
+    metrics: metrics.flatMap(inFolder),
   };
+}
+
+/** Nothing for a path outside the repository, which no stage of ours can have. */
+function resolved(path: string): string[] {
+  const parts: string[] = [];
+  for (const part of plainPath(path).split('/')) {
+    if (part === '..' && parts.pop() === undefined) return [];
+    if (part !== '..') parts.push(part);
+  }
+  const inside = parts.join('/');
+  return isPathInside(inside) ? [inside] : [];
 }
 
 function isWithin(path: string, output: string): boolean {

@@ -31,5 +31,7 @@ function said(value: unknown, key: string, consequence: string): string[] {
 }
 
 function refused(value: unknown, key: string): string[] {
-  return value === undefined ? [] : [`${key} needs the Docker runner, which this server does not have: a run is refused.`];
+  return value === undefined
+    ? []
+    : [`${key} needs the Docker runner, which this server does not have: a run is refused.`];
 }

@@ -17,10 +17,10 @@ export function readParamsFile(path: string, text: string): Params {
 
 /** The file's text with the values of `params`; names that `params` lacks are left out. */
 export function writeParamsFile(path: string, original: string, params: Params): string {
-  const document = parse(path, original);
-  if (isJson(path)) return `${jsonOf(params, document.contents, document, 0)}\n`;
   const declared = readParamsFile(path, original);
   if (JSON.stringify(declared) === JSON.stringify(params)) return original;
+  const document = parse(path, original);
+  if (isJson(path)) return `${jsonOf(params, document.contents, document, 0)}\n`;
   updateYaml(document, [], declared, params);
   return document.toString({ lineWidth: 0 });
 }

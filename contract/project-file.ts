@@ -42,7 +42,13 @@ export function readProjectFile(
     ...projectConcerns(file, { stageNames, files: context.files ?? null }),
     ...(shape.length === 0 ? missingParts(file, context) : []),
   ];
-  if (concerns.length > 0) return { problems: concerns.slice(0, problemsMax).map((concern) => source.locate(concern)).sort(byPlace) };
+  if (concerns.length > 0)
+    return {
+      problems: concerns
+        .slice(0, problemsMax)
+        .map((concern) => source.locate(concern))
+        .sort(byPlace),
+    };
   return {
     config: createProjectConfig({
       file,

@@ -8,12 +8,12 @@ export function needsOf(stages: Readonly<Record<string, { needs?: readonly strin
   return new Map(names.map((name, index) => [name, stages[name]?.needs ?? names.slice(Math.max(0, index - 1), index)]));
 }
 
-/** Needs first, otherwise as written. Stages in a circle are left out. */
+/** Needs first, otherwise as written. Stages in a circle are left out; needs that are no stages are ignored. */
 export function orderStages(needs: Needs): string[] {
   const ordered: string[] = [];
   let waiting = [...needs.keys()];
   while (waiting.length > 0) {
-    const ready = waiting.find((name) => (needs.get(name) ?? []).every((need) => ordered.includes(need)));
+    const ready = waiting.find((name) => openNeeds(needs, name, waiting).length === 0);
     if (ready === undefined) return ordered;
     ordered.push(ready);
     waiting = waiting.filter((name) => name !== ready);
@@ -26,11 +26,14 @@ export function cycleIn(needs: Needs): string[] | null {
   const ordered = new Set(orderStages(needs));
   const stuck = [...needs.keys()].filter((name) => !ordered.has(name));
   const path: string[] = [];
-  let name = stuck[0];
-  while (name !== undefined) {
+  // Every stuck stage needs another stuck one, so that walking along must come round.
+  for (let name = stuck[0]; name !== undefined; name = openNeeds(needs, name, stuck)[0]) {
     if (path.includes(name)) return [...path.slice(path.indexOf(name)), name];
     path.push(name);
-    name = (needs.get(name) ?? []).find((need) => stuck.includes(need));
   }
   return null;
+}
+
+function openNeeds(needs: Needs, name: string, waiting: readonly string[]): string[] {
+  return (needs.get(name) ?? []).filter((need) => waiting.includes(need));
 }

@@ -90,7 +90,8 @@ function offsetOf(document: Document, path: readonly PropertyKey[], atKey: boole
     const child = childOf(node, part);
     if (child === null) return offset;
     const isLast = index === path.length - 1;
-    offset = (isLast && !atKey ? startOf(child.value) : startOf(child.key)) ?? startOf(child.key) ?? offset;
+    const atValue = isLast && !atKey && !isBlock(child.value);
+    offset = (atValue ? startOf(child.value) : null) ?? startOf(child.key) ?? offset;
     node = child.value;
   }
   return offset;
@@ -104,6 +105,11 @@ function childOf(node: unknown, part: PropertyKey): { key: unknown; value: unkno
   if (!isMap(node)) return null;
   const pair = node.items.find((item) => isPair(item) && isScalar(item.key) && String(item.key.value) === String(part));
   return pair ? { key: pair.key, value: pair.value } : null;
+}
+
+// A block begins on the line after its key, where its first child stands.
+function isBlock(node: unknown): boolean {
+  return (isMap(node) || isSeq(node)) && node.flow !== true;
 }
 
 function startOf(node: unknown): number | null {

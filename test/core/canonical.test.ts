@@ -9,12 +9,18 @@ const json = fc
 
 describe('canonical JSON', () => {
   it('does not depend on the order in which keys were written', () => {
-    fc.assert(fc.property(json, (value) => canonicalJson(reversed(value)) === canonicalJson(value)));
+    fc.assert(
+      fc.property(json, (value) => {
+        expect(canonicalJson(reversed(value))).toBe(canonicalJson(value));
+      }),
+    );
   });
 
   it('does not depend on the Unicode form of texts and keys', () => {
     fc.assert(
-      fc.property(json, (value) => canonicalJson(inForm(value, 'NFD')) === canonicalJson(inForm(value, 'NFC'))),
+      fc.property(json, (value) => {
+        expect(canonicalJson(inForm(value, 'NFD'))).toBe(canonicalJson(inForm(value, 'NFC')));
+      }),
     );
   });
 

@@ -23,10 +23,9 @@ describe('amounts', () => {
 
   it('write durations that read back', () => {
     fc.assert(
-      fc.property(
-        fc.integer({ min: 1, max: 1_000_000 }),
-        (seconds) => parseDuration(formatDuration(seconds * 1000)) === seconds * 1000,
-      ),
+      fc.property(fc.integer({ min: 1, max: 1_000_000 }), (seconds) => {
+        expect(parseDuration(formatDuration(seconds * 1000))).toBe(seconds * 1000);
+      }),
     );
   });
 
@@ -45,9 +44,9 @@ describe('amounts', () => {
 
   it('know a cron expression', () => {
     for (const text of ['0 3 * * *', '*/15 0-6,22 1 jan-mar MON-FRI', '@daily', '0 0 * * 7'])
-      expect(isCron(text), text).toBe(true);
+      expect(isCron(text)).toBe(true);
     for (const text of ['', '0 25 * * *', '0 3 * *', '60 * * * *', '*/0 * * * *', 'a b c d e', '1--2 * * * *'])
-      expect(isCron(text), text).toBe(false);
+      expect(isCron(text)).toBe(false);
   });
 });
 
@@ -63,7 +62,7 @@ describe('names', () => {
 
   it('are always valid when made', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 100 }), (text) => {
+      fc.property(fc.string({ unit: 'binary-ascii', maxLength: 100 }), (text) => {
         const [project, stage] = [projectNameFrom(text), stageNameFrom(text)];
         expect(project === null || projectNamePattern.test(project)).toBe(true);
         expect(stage === null || stageNamePattern.test(stage)).toBe(true);
