@@ -1,0 +1,103 @@
+// The query process: one unit of work for one caller, then its end. What users wrote is parsed and run only here, so
+// that a crash, a runaway query or a hostile file takes nothing else along.
+import { DomainError } from '#core/errors.ts';
+import { ingest } from './ingest.ts';
+import { inspect, readFunctionRules } from './inspect.ts';
+import { materialise } from './materialise.ts';
+import type { EngineReply, EngineRequest, SandboxLimits } from './operations.ts';
+import { convert, preview } from './read.ts';
+import { openSandbox } from './sandbox.ts';
+
+let limits: SandboxLimits | undefined;
+/** Opened while nobody waits: this process may have been started ahead of time. */
+const guard = openGuard();
+
+process.on('message', (request: EngineRequest) => {
+  void reply(request).then((message) => process.send?.(message));
+});
+// The parent is gone, and with it everyone who could want the answer.
+process.on('disconnect', () => process.exit(0));
+
+async function reply(request: EngineRequest): Promise<EngineReply> {
+  try {
+    if (request.kind === 'call') return { kind: 'answer', answer: await run(request, requireOpen()) };
+    limits = request.limits;
+    return { kind: 'answer', answer: null };
+  } catch (error) {
+    return describeFailure(error);
+  }
+}
+
+function requireOpen(): SandboxLimits {
+  if (limits === undefined) throw new Error('the query process was asked before it was given its limits');
+  return limits;
+}
+
+async function run(request: Extract<EngineRequest, { kind: 'call' }>, within: SandboxLimits): Promise<unknown> {
+  switch (request.name) {
+    case 'inspect':
+      return (await guard)(request.args.query);
+    case 'materialise':
+      return materialise(within, await (await guard)(request.args.query), request.args);
+    case 'ingest':
+      return ingest(within, request.args);
+    case 'preview':
+      return preview(within, request.args);
+    case 'convert':
+      return convert(within, request.args);
+  }
+}
+
+/** Parses and judges queries; it can read nothing. */
+async function openGuard() {
+  const connection = await openSandbox(
+    { threads: 1, memoryMib: 256, directory: '/nonexistent', directoryBytesMax: 0 },
+    [],
+  );
+  const rules = await readFunctionRules(connection);
+  return (query: string) => inspect(connection, rules, { query });
+}
+
+function describeFailure(error: unknown): EngineReply {
+  if (error instanceof DomainError) {
+    const details = error.details.map(({ path, message }) => ({ path, message }));
+    return { kind: 'refused', code: error.code, message: error.message, details };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return classify(message) ?? { kind: 'failed', message };
+}
+
+/** DuckDB's errors begin with their class. What the text of a query or file can cause is a refusal. */
+function classify(message: string): EngineReply | null {
+  const [, kind = ''] = /^([A-Z][A-Za-z -]+?)(?: Error| Exception)?: /.exec(message) ?? [];
+  const text = message.replaceAll(/\n+/g, '\n').trim();
+  if (kind === 'Out of Memory' || kind === 'Interrupt') {
+    return refused('query-limit', `The query needs more memory or space than it may use. ${text.split('\n')[0] ?? ''}`);
+  }
+  if (kind === 'Permission') {
+    return refused('query-refused', `A query reads tables of the lake only, never files or the network. ${text}`);
+  }
+  const ofTheText = [
+    'Binder',
+    'Catalog',
+    'Parser',
+    'Syntax',
+    'Conversion',
+    'Invalid Input',
+    'Invalid Type',
+    'Mismatch Type',
+    'Out of Range',
+    'Constraint',
+    'Not implemented',
+    'Type',
+    'Expression',
+    'Divide by Zero',
+    'Sequence',
+    'Parameter',
+  ];
+  return ofTheText.includes(kind) ? refused('query-refused', text) : null;
+}
+
+function refused(code: 'query-refused' | 'query-limit', message: string): EngineReply {
+  return { kind: 'refused', code, message, details: [] };
+}

@@ -1,0 +1,319 @@
+// What a query may do, decided on DuckDB's own parse tree. Everything that is not known to be harmless is refused: a
+// query reads tables of the lake, answers the same for ever, and touches nothing else.
+import { DomainError } from '#core/errors.ts';
+import { didYouMean } from '#core/nearest.ts';
+
+/** A row of `duckdb_functions()`. */
+export interface EngineFunction {
+  name: string;
+  type: string;
+  /** Null for macros, table functions and pragmas. */
+  stability: string | null;
+  /** A macro's text. */
+  definition: string | null;
+}
+
+export interface QueryFacts {
+  /** Names as the query spells them, sorted; whether the lake has them is the caller's question. */
+  tables: string[];
+  /** Names of `$name` parameters, `as_of` included, sorted. */
+  parameters: string[];
+  /** Rows or sums depend on the order in which threads finish, so one thread has to do it. */
+  sequential: boolean;
+}
+
+export interface FunctionRules {
+  known: ReadonlySet<string>;
+  /** Name → why it is refused. */
+  refused: ReadonlyMap<string, string>;
+  aggregates: ReadonlySet<string>;
+}
+
+type Tree = { readonly [key: string]: unknown };
+
+const tableFunctions = new Set(['unnest', 'range', 'generate_series', 'json_each', 'json_tree', 'repeat']);
+
+/** Answers depend on the moment, the session or chance, although the engine calls some of them consistent. */
+const alsoVolatile = ['current_localtime', 'current_localtimestamp', 'reservoir_quantile', 'vector_type'];
+const sessionReaders = ['current_setting', 'getvariable', 'getenv'];
+/** The standard spells these without parentheses, so they look like columns. */
+const timeKeywords = new Set(['current_date', 'current_time', 'current_timestamp', 'localtime', 'localtimestamp']);
+
+/** Their result is the same in whatever order the rows come; for floating-point sums that does not hold. */
+const orderFreeAggregates = new Set([
+  'count',
+  'count_star',
+  'count_if',
+  'countif',
+  'min',
+  'max',
+  'bool_and',
+  'bool_or',
+  'bit_and',
+  'bit_or',
+  'bit_xor',
+  'approx_count_distinct',
+]);
+
+const nodeTypes = new Set(['SELECT_NODE', 'SET_OPERATION_NODE', 'RECURSIVE_CTE_NODE', 'CTE_NODE']);
+const tableTypes = new Set([
+  'BASE_TABLE',
+  'SUBQUERY',
+  'JOIN',
+  'TABLE_FUNCTION',
+  'EXPRESSION_LIST',
+  'EMPTY',
+  'EMPTY_FROM',
+  'PIVOT',
+  'COLUMN_DATA',
+]);
+const expressionClasses = new Set([
+  'BETWEEN',
+  'CASE',
+  'CAST',
+  'COLLATE',
+  'COLUMN_REF',
+  'COMPARISON',
+  'CONJUNCTION',
+  'CONSTANT',
+  'FUNCTION',
+  'LAMBDA',
+  'LAMBDA_REF',
+  'OPERATOR',
+  'PARAMETER',
+  'POSITIONAL_REFERENCE',
+  'STAR',
+  'SUBQUERY',
+  'TYPE',
+  'WINDOW',
+]);
+
+export function functionRules(functions: readonly EngineFunction[]): FunctionRules {
+  const refused = new Map<string, string>();
+  for (const { name, type, stability } of functions) {
+    if (type === 'scalar' && stability !== 'CONSISTENT') refused.set(name, volatileReason(name));
+    if (type === 'pragma' || type === 'table_macro') refused.set(name, catalogueReason(name));
+    if (type === 'table' && !tableFunctions.has(name)) refused.set(name, tableFunctionReason(name));
+  }
+  for (const name of alsoVolatile) refused.set(name, volatileReason(name));
+  for (const name of sessionReaders)
+    refused.set(name, `${name}() reads the server's settings, which a query must not see.`);
+  refuseMacros(functions, refused);
+  return {
+    known: new Set(functions.map(({ name }) => name)),
+    refused,
+    aggregates: new Set(functions.filter(({ type }) => type === 'aggregate').map(({ name }) => name)),
+  };
+}
+
+/** A macro is as bad as what it calls, also through other macros. */
+function refuseMacros(functions: readonly EngineFunction[], refused: Map<string, string>): void {
+  const macros = functions.filter(({ type, name }) => type === 'macro' && !refused.has(name));
+  for (let found = true; found; ) {
+    found = false;
+    for (const { name, definition } of macros) {
+      if (refused.has(name)) continue;
+      const words = (definition ?? '').toLowerCase().match(/[a-z_]\w*/g) ?? [];
+      const cause = words.find((word) => word !== name && (refused.has(word) || timeKeywords.has(word)));
+      const catalogue = words.find((word) => /^(duckdb|pragma)_/.test(word));
+      if (cause === undefined && catalogue === undefined) continue;
+      refused.set(name, catalogue === undefined ? volatileReason(name) : catalogueReason(name));
+      found = true;
+    }
+  }
+}
+
+function volatileReason(name: string): string {
+  const instead = /random|uuid|seed|reservoir/.test(name)
+    ? 'For a stable split or sample use hash(id).'
+    : 'For the time of the run use $as_of.';
+  return `${name}() answers differently each time, so the result could not be reproduced. ${instead}`;
+}
+
+function catalogueReason(name: string): string {
+  return `${name}() reads the engine's catalogue. A query reads tables of the lake only.`;
+}
+
+function tableFunctionReason(name: string): string {
+  if (/^(duckdb|pragma|pg)_|show|settings|version|platform/.test(name)) return catalogueReason(name);
+  return `${name}() reads files, the network or the engine itself. A query reads tables of the lake only; append the file to a table first.`;
+}
+
+/** Refuses with `query-refused`, or tells what the statement reads. `tree` is what `json_serialize_sql` answered. */
+export function guardQuery(tree: unknown, rules: FunctionRules): QueryFacts {
+  const statements = isTree(tree) && Array.isArray(tree.statements) ? (tree.statements as unknown[]) : [];
+  if (statements.length !== 1) throw refusal(countReason(statements.length));
+  const [statement] = statements;
+  const root = isTree(statement) ? statement.node : null;
+  const facts = { tables: new Set<string>(), parameters: new Set<string>(), sequential: false };
+  visit(root, { rules, facts, root, visibleCtes: new Set() });
+  return {
+    tables: [...facts.tables].sort(),
+    parameters: [...facts.parameters].sort(),
+    sequential: facts.sequential,
+  };
+}
+
+interface Visit {
+  rules: FunctionRules;
+  facts: { tables: Set<string>; parameters: Set<string>; sequential: boolean };
+  root: unknown;
+  visibleCtes: ReadonlySet<string>;
+}
+
+function visit(value: unknown, at: Visit): void {
+  if (Array.isArray(value)) {
+    for (const item of value) visit(item, at);
+    return;
+  }
+  if (!isTree(value)) return;
+  if (typeof value.class === 'string') visitExpression(value, at);
+  else if (typeof value.type === 'string' && 'query_location' in value) visitTable(value, at);
+  else if (typeof value.type === 'string' && 'cte_map' in value) visitNode(value, at);
+  else visitChildren(value, at);
+}
+
+function visitChildren(value: Tree, at: Visit): void {
+  for (const child of Object.values(value)) visit(child, at);
+}
+
+function visitNode(node: Tree, at: Visit): void {
+  const type = String(node.type);
+  if (!nodeTypes.has(type)) throw notUnderstood(type);
+  noteOrder(node, at);
+  const { cte_map: cteMap, ...rest } = node;
+  const visibleCtes = new Set(at.visibleCtes);
+  for (const { key, value } of cteEntries(cteMap)) {
+    const body = isTree(value) ? value : {};
+    if (isRecursive(body)) visibleCtes.add(key.toLowerCase());
+    visit(body, { ...at, visibleCtes: new Set(visibleCtes) });
+    visibleCtes.add(key.toLowerCase());
+  }
+  if (typeof node.cte_name === 'string') visibleCtes.add(node.cte_name.toLowerCase());
+  visitChildren(rest, { ...at, visibleCtes });
+}
+
+function cteEntries(cteMap: unknown): Array<{ key: string; value: unknown }> {
+  return isTree(cteMap) && Array.isArray(cteMap.map) ? (cteMap.map as Array<{ key: string; value: unknown }>) : [];
+}
+
+function isRecursive(cte: Tree): boolean {
+  const query = isTree(cte.query) ? cte.query : {};
+  return isTree(query.node) && query.node.type === 'RECURSIVE_CTE_NODE';
+}
+
+/** The outermost node is given a total order, so its own LIMIT and DISTINCT ON choose the same rows every time. */
+function noteOrder(node: Tree, at: Visit): void {
+  refuseSample(node.sample, at);
+  if (node === at.root || !Array.isArray(node.modifiers)) return;
+  for (const modifier of node.modifiers as Tree[]) {
+    const distinctOn = Array.isArray(modifier.distinct_on_targets) && modifier.distinct_on_targets.length > 0;
+    if (String(modifier.type).startsWith('LIMIT') || distinctOn) at.facts.sequential = true;
+  }
+}
+
+// Numbers of the tree may be raw JSON, which only JSON.stringify spells.
+function refuseSample(sample: unknown, at: Visit): void {
+  if (!isTree(sample)) return;
+  if (Number(JSON.stringify(sample.seed)) >= 0) at.facts.sequential = true;
+  else
+    throw refusal(
+      'SAMPLE draws other rows each time. Give it a seed, as in USING SAMPLE 10% (bernoulli, 42), or select by hash(id).',
+    );
+}
+
+function visitTable(table: Tree, at: Visit): void {
+  const type = String(table.type);
+  if (type === 'SHOW_REF')
+    throw refusal(
+      'SHOW, DESCRIBE and SUMMARIZE describe a table instead of selecting from it. Only SELECT is accepted.',
+    );
+  if (!tableTypes.has(type)) throw notUnderstood(type);
+  refuseSample(table.sample, at);
+  if (type === 'BASE_TABLE') noteTable(table, at);
+  if (type === 'JOIN' && table.ref_type !== 'REGULAR' && table.ref_type !== 'CROSS') at.facts.sequential = true;
+  if (type === 'TABLE_FUNCTION') visitTableFunction(table, at);
+  else visitChildren(table, at);
+}
+
+function noteTable(table: Tree, at: Visit): void {
+  const name = String(table.table_name);
+  const qualifier = [table.catalog_name, table.schema_name].filter((part) => part !== '').join('.');
+  if (qualifier !== '') {
+    throw refusal(`${qualifier}.${name} is not a table of the lake. Tables of the lake are named without a prefix.`);
+  }
+  if (at.visibleCtes.has(name.toLowerCase())) return;
+  if (/[/\\.:*]/.test(name)) {
+    throw refusal(
+      `'${name}' names a file or an address. A query reads tables of the lake only; append the file to a table first.`,
+    );
+  }
+  if (table.at_clause !== null)
+    throw refusal(`${name} AT (…): the lake pins every table to the run's as-of time already. Leave the clause out.`);
+  at.facts.tables.add(name);
+}
+
+function visitTableFunction(table: Tree, at: Visit): void {
+  const { function: call, ...rest } = table;
+  const name = isTree(call) ? String(call.function_name).toLowerCase() : '';
+  if (!isTree(call) || !tableFunctions.has(name)) {
+    throw refusal(at.rules.refused.get(name) ?? tableFunctionReason(name));
+  }
+  visitChildren(call, at);
+  visitChildren(rest, at);
+}
+
+function visitExpression(expression: Tree, at: Visit): void {
+  const kind = String(expression.class);
+  if (!expressionClasses.has(kind)) throw notUnderstood(kind);
+  if (kind === 'CONSTANT') return;
+  if (kind === 'PARAMETER') noteParameter(String(expression.identifier), at);
+  if (kind === 'COLUMN_REF') checkColumn(expression.column_names);
+  if (kind === 'WINDOW') at.facts.sequential = true;
+  if (kind === 'FUNCTION' || kind === 'WINDOW') checkFunction(expression, at);
+  visitChildren(expression, at);
+}
+
+function noteParameter(identifier: string, at: Visit): void {
+  if (/^\d*$/.test(identifier)) throw refusal('Parameters have names: write $name instead of ? or $1.');
+  at.facts.parameters.add(identifier);
+}
+
+function checkColumn(names: unknown): void {
+  if (!Array.isArray(names) || names.length !== 1) return;
+  const name = String(names[0]).toLowerCase();
+  if (timeKeywords.has(name)) throw refusal(volatileReason(name).replace('()', ''));
+}
+
+function checkFunction(call: Tree, at: Visit): void {
+  const name = String(call.function_name).toLowerCase();
+  const reason = at.rules.refused.get(name);
+  if (reason !== undefined) throw refusal(reason);
+  if (!at.rules.known.has(name)) throw refusal(`There is no function ${name}().${didYouMean(name, at.rules.known)}`);
+  if (name === 'age' && Array.isArray(call.children) && call.children.length === 1) {
+    throw refusal(
+      'age() with one argument counts from today, so the result could not be reproduced. Write age($as_of, …).',
+    );
+  }
+  if (at.rules.aggregates.has(name) && !orderFreeAggregates.has(name)) at.facts.sequential = true;
+}
+
+export function refusal(message: string): DomainError {
+  return new DomainError('query-refused', message);
+}
+
+function countReason(statements: number): string {
+  return statements === 0
+    ? 'The query is empty. Write one SELECT statement.'
+    : `Found ${statements} statements. Write one SELECT statement.`;
+}
+
+function notUnderstood(what: string): DomainError {
+  return refusal(
+    `The query uses ${what.toLowerCase().replaceAll('_', ' ')}, which is not known to be reproducible. Write it as a plain SELECT.`,
+  );
+}
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
