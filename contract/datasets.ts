@@ -1,6 +1,6 @@
 // Datasets: named, append-only series of folder versions; their files are blobs.
 import { z } from 'zod';
-import { instant, page, pageQuery, sha256, slug, whole } from './primitives.ts';
+import { instant, page, pageQuery, sha256, whole } from './primitives.ts';
 import { defineRoute } from './route.ts';
 
 const filesMax = 100_000;
@@ -37,7 +37,13 @@ export const addVersionBody = z
   .meta({ id: 'AddDatasetVersion' });
 export type AddDatasetVersion = z.input<typeof addVersionBody>;
 
-const byDataset = z.object({ dataset: slug });
+const datasetName = z
+  .string()
+  .regex(
+    /^[a-z0-9][a-z0-9._-]{0,99}$/,
+    'expected at most 100 lower-case letters, digits, dots, dashes and underscores',
+  );
+const byDataset = z.object({ dataset: datasetName });
 const byBlob = z.object({ sha256 });
 
 export const datasetRoutes = {

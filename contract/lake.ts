@@ -8,6 +8,7 @@ const format = z.enum(['csv', 'jsonl', 'parquet']);
 
 export const segment = z
   .object({
+    /** Which commit of its table it is, from 1. */
     seq: z.number().int(),
     sha256,
     rows: z.number().int(),
@@ -35,11 +36,25 @@ export type LakeTable = z.output<typeof lakeTable>;
 export const lakeTableDetail = lakeTable.extend({ commits: z.array(segment) }).meta({ id: 'LakeTableDetail' });
 export type LakeTableDetail = z.output<typeof lakeTableDetail>;
 
-export const appendResult = segment.extend({ table: z.string() }).meta({ id: 'Append' });
+export const appendResult = segment
+  .extend({
+    table: z.string(),
+    /** The append made the table. */
+    created: z.boolean(),
+    /** The same Idempotency-Key and rows came before: nothing was added. */
+    repeated: z.boolean(),
+    newColumns: z.array(column),
+  })
+  .meta({ id: 'Append' });
 export type AppendResult = z.output<typeof appendResult>;
 
 export const rows = z
-  .object({ columns: z.array(column), rows: z.array(z.record(z.string(), z.unknown())), asOf: instant })
+  .object({
+    columns: z.array(column),
+    rows: z.array(z.record(z.string(), z.unknown())),
+    rowsTotal: z.number().int(),
+    asOf: instant,
+  })
   .meta({ id: 'Rows' });
 export type Rows = z.output<typeof rows>;
 
@@ -134,6 +149,24 @@ export const lakeRoutes = {
     status: 200,
     answer: snapshot,
     problems: ['query-refused', 'query-limit', 'table-not-found', 'as-of-in-future'],
+  }),
+  checkQuery: defineRoute({
+    method: 'POST',
+    path: '/lake/queries/check',
+    permission: 'read',
+    tag: 'lake',
+    summary: 'Say whether a query would be accepted, without running it',
+    body: z.strictObject({ query: z.string().min(1).max(100_000) }).meta({ id: 'CheckLakeQuery' }),
+    status: 200,
+    answer: z.object({
+      tables: z.array(z.string()),
+      /** Parameters the query needs beside `$as_of`. */
+      parameters: z.array(z.string()),
+      usesAsOf: z.boolean(),
+      /** Tables the lake does not have yet. */
+      missingTables: z.array(z.string()),
+    }),
+    problems: ['query-refused', 'query-limit'],
   }),
   getSnapshot: defineRoute({
     method: 'GET',

@@ -1,5 +1,6 @@
 // Spellings that several nouns share: ids, instants, names, pages.
 import { z } from 'zod';
+import { projectNamePattern } from '#core/names.ts';
 
 export const uuid = z.uuid();
 
@@ -15,7 +16,7 @@ export const gitSha = z
 export const slug = z
   .string()
   .regex(
-    /^[a-z0-9][a-z0-9._-]{0,62}$/,
+    projectNamePattern,
     'expected 1 to 63 lower-case letters, digits, dots, dashes or underscores, starting with a letter or digit',
   );
 

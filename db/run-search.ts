@@ -41,7 +41,7 @@ export async function searchRuns(db: Queryable, search: RunSearch): Promise<RunP
     .where(and(...fixedConditions(search), ...parseRunFilter(search.filter).map(condition), after(search, sort, key)))
     .orderBy(...orderBy(key, order.descending))
     .limit(search.limit + 1);
-  const items = found.slice(0, search.limit).map(({ sortKey: _, ...row }) => row);
+  const items = found.slice(0, search.limit);
   const last = found.length > search.limit ? found[search.limit - 1] : undefined;
   return { items, nextCursor: last === undefined ? null : encodeCursor({ sort, key: last.sortKey, id: last.id }) };
 }

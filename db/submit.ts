@@ -9,6 +9,8 @@ export interface Submit {
   projectId: string;
   owner: string;
   ref: string;
+  /** Full hash, when the caller knows it; else resolve-commit finds it. */
+  commit: string | null;
   branch: string | null;
   experiment: string;
   name: string | null;
@@ -41,11 +43,11 @@ const insertStatement = {
   text: `
     with input as materialized (
       select * from rows from (jsonb_to_recordset($1::jsonb) as (
-        "id" uuid, "projectId" uuid, "owner" text, "ref" text, "branch" text, "experiment" text, "name" text, "note" text,
+        "id" uuid, "projectId" uuid, "owner" text, "ref" text, "commit" text, "branch" text, "experiment" text, "name" text, "note" text,
         "tags" text[], "overrides" jsonb, "seed" bigint, "command" jsonb, "asOf" timestamptz, "dirty" boolean,
         "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "tokenId" uuid, "key" text, "route" text,
         "bodySha256" text)) with ordinality as t(
-        id, project_id, owner, ref, branch, experiment, name, note, tags, overrides, seed, command, as_of, dirty,
+        id, project_id, owner, ref, commit, branch, experiment, name, note, tags, overrides, seed, command, as_of, dirty,
         patch_sha256, reuse, like_run_id, token_id, key, route, body_sha256, position)
     ), timely as (
       select * from input where as_of is null or as_of <= now()
@@ -61,11 +63,11 @@ const insertStatement = {
       where p.id = f.project_id
       returning p.id, p.next_run_number - f.n as first
     ), inserted as (
-      insert into runs (id, project_id, number, experiment, name, note, tags, owner, ref, branch, as_of, overrides,
+      insert into runs (id, project_id, number, experiment, name, note, tags, owner, ref, commit, branch, as_of, overrides,
                         seed_asked, command, dirty, patch_sha256, reuse, like_run_id, submitted_at, updated_at)
       select f.id, f.project_id,
              n.first + (row_number() over (partition by f.project_id order by f.position))::int - 1,
-             f.experiment, f.name, f.note, f.tags, f.owner, f.ref, f.branch, coalesce(f.as_of, now()), f.overrides,
+             f.experiment, f.name, f.note, f.tags, f.owner, f.ref, f.commit, f.branch, coalesce(f.as_of, now()), f.overrides,
              f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, now(), now()
       from fresh f join numbers n on n.id = f.project_id
       returning id, number, owner

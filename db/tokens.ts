@@ -108,6 +108,7 @@ export interface NewToken {
   role: Role;
   projectId: string | null;
   expiresInDays: number | null;
+  issuedBy: string;
 }
 
 export type TokenRow = NonNullable<Awaited<ReturnType<typeof getToken>>>;
@@ -125,7 +126,7 @@ export async function issueToken(
     const id = newId();
     const earlier = await rememberRequest(tx, request, id);
     if (earlier === null) {
-      const { expiresInDays, ...values } = wanted;
+      const { expiresInDays, issuedBy: _issuedBy, ...values } = wanted;
       const expiresAt = expiresInDays === null ? null : sql`clock_timestamp() + ${expiresInDays} * interval '1 day'`;
       await tx.insert(tokens).values({ ...values, id, hash, expiresAt });
     } else {
@@ -136,8 +137,9 @@ export async function issueToken(
     }
     const row = await getToken(tx, earlier ?? id);
     if (row === undefined) throw tokenNotFound(earlier ?? id);
-    const facts = { name: wanted.name, role: wanted.role, project: row.project, repeated: earlier !== null };
-    await recordAudit(tx, { actor: wanted.owner, action: 'token.issue', target: row.id, facts });
+    const { name, owner, role, project } = row;
+    const facts = { name, owner, role, project, repeated: earlier !== null };
+    await recordAudit(tx, { actor: wanted.issuedBy, action: 'token.issue', target: row.id, facts });
     return { row, token };
   });
 }
@@ -199,8 +201,8 @@ function tokenNotFound(id: string): DomainError {
   return new DomainError('not-found', `There is no token ${id}. \`GET /api/v1/tokens\` lists those that exist.`);
 }
 
-/** Whether anyone could call at all: a token that is neither expired nor revoked and may issue others. */
-export async function hasWorkingToken(db: Queryable): Promise<boolean> {
+/** Whether anyone could issue tokens: one of an operator that is neither expired nor revoked and reaches everything. */
+export async function hasOperatorToken(db: Queryable): Promise<boolean> {
   const found = await db.execute(sql`
     select 1 from tokens where role = 'platform' and project_id is null and revoked_at is null
       and (expires_at is null or expires_at > clock_timestamp()) limit 1`);

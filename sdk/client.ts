@@ -155,6 +155,8 @@ function lakeCalls({ call, open }: Transport) {
     preview: (table: string, query: QueryInput<typeof routes.previewTable> = {}) =>
       call(routes.previewTable, { params: { table }, query }),
     query: (body: BodyInput<typeof routes.query>) => call(routes.query, { body }),
+    /** Whether a query would be accepted, without running it. */
+    check: (query: string) => call(routes.checkQuery, { body: { query } }),
     snapshot: (id: string) => call(routes.getSnapshot, { params: { id } }),
     openSnapshot: (id: string, format: 'parquet' | 'csv' | 'jsonl' = 'parquet') =>
       open(routes.getSnapshotContent, { params: { id }, query: { format } }),

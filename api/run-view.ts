@@ -1,0 +1,62 @@
+// Runs as the API shows them, from the rows that remember them.
+import type { Attempt, Run, RunSummary, Step } from '#contract/runs.ts';
+import { type Failure, legalRunActions } from '#core/run.ts';
+import type { Database } from '#db/connect.ts';
+import { getRunDetail, listExecutions, listRunAttempts, listRunSteps, listVersionsOfRun } from '#db/runs.ts';
+import type { RunSummaryRow } from '#db/run-summary.ts';
+import { runWorkflowId } from '#workflows/messages.ts';
+import type { ApiFacts } from './deps.ts';
+
+export function summaryView(row: RunSummaryRow): RunSummary {
+  return {
+    ...row,
+    label: `${row.project}/${row.number}`,
+    failure: failureView(row.failure),
+    actions: legalRunActions(row.status),
+  };
+}
+
+function failureView(failure: Failure | null): RunSummary['failure'] {
+  return failure === null ? null : { ...failure, logTail: [...failure.logTail] };
+}
+
+export async function loadRunView(db: Database, facts: ApiFacts, id: string): Promise<Run> {
+  const [detail, executions, steps, versions] = await Promise.all([
+    getRunDetail(db, id),
+    listExecutions(db, id),
+    loadSteps(db, id),
+    listVersionsOfRun(db, id),
+  ]);
+  const { seedAsked, ...rest } = detail;
+  return {
+    ...rest,
+    ...summaryView(detail),
+    seed: detail.seed ?? seedAsked,
+    executions: executions.map((row) => ({
+      ...row,
+      workflowId: runWorkflowId(id, row.n),
+      url: executionUrl(facts, runWorkflowId(id, row.n), row.executionId),
+    })),
+    steps,
+    versions,
+  };
+}
+
+/** The steps of the newest execution, each with all attempts it ever had. */
+export async function loadSteps(db: Database, id: string): Promise<Step[]> {
+  const [steps, attempts] = await Promise.all([listRunSteps(db, id), listRunAttempts(db, id)]);
+  const byStep = Map.groupBy(attempts, (row) => row.step);
+  return steps.map(({ fence: _fence, ...row }) => ({
+    ...row,
+    failure: failureView(row.failure),
+    attempts: (byStep.get(row.name) ?? []).map(({ step: _step, ...attempt }): Attempt => {
+      return { ...attempt, failure: failureView(attempt.failure) };
+    }),
+  }));
+}
+
+function executionUrl({ temporalUi }: ApiFacts, workflowId: string, executionId: string | null): string | null {
+  if (temporalUi === null) return null;
+  const base = `${temporalUi.url}/namespaces/${encodeURIComponent(temporalUi.namespace)}/workflows/${workflowId}`;
+  return executionId === null ? base : `${base}/${executionId}/history`;
+}

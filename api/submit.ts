@@ -1,0 +1,109 @@
+// From a submit as it was sent to a run as it is accepted: what `like` gives, what the commit says, what is stored.
+import type { z } from 'zod';
+import type { submitRunBody } from '#contract/runs.ts';
+import { readCommit } from '#activities/read-commit.ts';
+import { DomainError } from '#core/errors.ts';
+import { listPools } from '#db/nodes.ts';
+import { getRunToCopy } from '#db/runs.ts';
+import type { Submit } from '#db/submit.ts';
+import type { FoundProject } from '#db/projects.ts';
+import type { Principal } from '#db/tokens.ts';
+import { isFullHash, parseReference } from '#git/reference.ts';
+import { keepBlob } from '#storage/keep.ts';
+import type { Access } from './access.ts';
+import type { CommitReader } from './commit-cache.ts';
+import type { ApiDeps } from './deps.ts';
+
+type Body = z.output<typeof submitRunBody>;
+type Model = NonNullable<Awaited<ReturnType<typeof getRunToCopy>>>;
+
+/** @throws DomainError for everything that can be known before the run starts. */
+export async function prepareSubmit(
+  deps: ApiDeps & { commits: CommitReader },
+  access: Access,
+  principal: Principal,
+  project: FoundProject,
+  body: Body,
+): Promise<Omit<Submit, 'request'>> {
+  const like = body.like === undefined ? null : await loadModelRun(deps, access, principal, body.like);
+  const source = sourceOf(body, like, project.defaultBranch);
+  const overrides = { ...like?.overrides, ...body.params };
+  const command = body.command ?? like?.command ?? null;
+  await inspect(deps, deps.commits, project, { commit: source.commit, command, overrides });
+  return {
+    projectId: project.id,
+    owner: principal.owner,
+    ...source,
+    experiment: body.experiment ?? like?.experiment ?? 'default',
+    name: body.name ?? null,
+    note: body.note ?? null,
+    tags: [...new Set(body.tags)],
+    overrides,
+    seed: body.seed ?? like?.seed ?? like?.seedAsked ?? null,
+    command,
+    asOf: body.asOf ?? like?.asOf ?? null,
+    ...(await patchOf(deps, body, like)),
+    reuse: body.reuse ?? true,
+    likeRunId: like?.id ?? null,
+  };
+}
+
+async function loadModelRun(deps: ApiDeps, access: Access, principal: Principal, like: string): Promise<Model> {
+  const model = await getRunToCopy(deps.connection.db, await access.run(principal, like));
+  if (model === undefined) throw new TypeError(`Run ${like} is gone although runs are not deleted.`);
+  return model;
+}
+
+/** A known commit is what runs; the reference beside it only says where it was submitted from. */
+function sourceOf(body: Body, like: Model | null, defaultBranch: string): Pick<Submit, 'ref' | 'commit' | 'branch'> {
+  if (body.ref === undefined && body.commit === undefined && like !== null) {
+    return { ref: like.ref, commit: like.commit, branch: like.branch };
+  }
+  const ref = body.ref ?? body.commit ?? defaultBranch;
+  parseReference(ref);
+  const commit = body.commit ?? (isFullHash(ref) ? ref : null);
+  return { ref, commit, branch: commit !== null && !isFullHash(ref) ? ref : null };
+}
+
+/** Only a commit that is here already can be read now; for any other its first step says what is wrong. */
+async function inspect(
+  { connection: { db } }: ApiDeps,
+  commits: CommitReader,
+  project: FoundProject,
+  wanted: { commit: string | null; command: string[] | null; overrides: Record<string, unknown> },
+): Promise<void> {
+  const { commit } = wanted;
+  if (commit === null) return;
+  if ((await commits.hasCommits(project.id, [commit])).length === 0) {
+    if (project.remoteUrl === null) throw commitMissing(commit);
+    return;
+  }
+  try {
+    await readCommit({ db, mirrors: commits }, { ...wanted, commit, project });
+  } catch (error) {
+    // While no node is up nobody knows which pools there are, and a run that waits for one is what people expect.
+    const isUnknown =
+      error instanceof DomainError && error.code === 'pool-missing' && (await listPools(db)).length === 0;
+    if (!isUnknown) throw error;
+  }
+}
+
+function commitMissing(commit: string): DomainError {
+  return new DomainError(
+    'commit-not-found',
+    `The server does not have the commit ${commit}, and the project has no remote to fetch it from. Send it first, as \`assay run\` does.`,
+  );
+}
+
+async function patchOf(
+  { connection, store }: ApiDeps,
+  body: Body,
+  like: Model | null,
+): Promise<Pick<Submit, 'dirty' | 'patchSha256'>> {
+  if (body.dirty !== undefined) {
+    const { sha256 } = await keepBlob(connection.db, store, Buffer.from(body.dirty.patch, 'base64'));
+    return { dirty: true, patchSha256: sha256 };
+  }
+  const sameCode = body.ref === undefined && body.commit === undefined && like !== null;
+  return sameCode ? { dirty: like.dirty, patchSha256: like.patchSha256 } : { dirty: false, patchSha256: null };
+}
