@@ -1,6 +1,6 @@
 // Parameter files, JSON or YAML by their ending. Writing keeps what the run did not change: order, comments, `1.0`.
 import { DomainError } from '#core/errors.ts';
-import { flattenParams } from '#core/params.ts';
+import { flattenParams, isMap as isPlainMap } from '#core/params.ts';
 import type { Params, ParamValue } from '#core/project.ts';
 import { isAlias, isMap, isScalar, isSeq, parseDocument, type Document } from 'yaml';
 
@@ -87,8 +87,4 @@ function updateYaml(document: Document, path: string[], declared: Params, params
       updateYaml(document, at, before, after);
     } else document.setIn(at, document.createNode(after));
   }
-}
-
-function isPlainMap(value: ParamValue | undefined): value is Params {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -50,7 +50,7 @@ export function seedOf(config: ProjectConfig, asked: number | null): number {
   return asked ?? config.seed ?? defaultSeed(config.project);
 }
 
-export function invalidProjectFile(problems: readonly ProjectProblem[]): DomainError {
+function invalidProjectFile(problems: readonly ProjectProblem[]): DomainError {
   const details: ErrorDetail[] = problems.map(({ key, message, file, line }) => ({ path: key, message, file, line }));
   return new DomainError('invalid-project-file', problems.map(formatProblem).join('\n'), details);
 }

@@ -1,6 +1,6 @@
 // The grammar of one gate rule: NAME (>= | <= | > | < | == | !=) (NUMBER | champion [± NUMBER] | NAME).
 
-export const comparisons = ['>=', '<=', '>', '<', '==', '!='] as const;
+const comparisons = ['>=', '<=', '>', '<', '==', '!='] as const;
 export type Comparison = (typeof comparisons)[number];
 
 export type Threshold =

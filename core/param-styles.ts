@@ -36,7 +36,7 @@ export function renderParams(
 }
 
 /** One word for /bin/sh. */
-export function shellQuote(text: string): string {
+function shellQuote(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
