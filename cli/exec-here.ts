@@ -37,7 +37,9 @@ export async function execHere(context: Context, request: ExecHere): Promise<num
   const scratch = await mkdtemp(join(tmpdir(), 'assay-exec-'));
   try {
     const setting = await prepare(context, project, stage, params, { request, environment, scratch });
-    return await withParams(setting, () => start(context, setting, request)).finally(() => removeEmpty(setting));
+    const code = await withParams(setting, () => start(context, setting, request));
+    await removeEmpty(setting);
+    return code;
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

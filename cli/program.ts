@@ -7,6 +7,7 @@ import { addDoctorCommand } from './commands/doctor.ts';
 import { addDownloadCommand } from './commands/download.ts';
 import { addEnvCommand } from './commands/env.ts';
 import { addExecCommand } from './commands/exec.ts';
+import { addInitCommand } from './commands/init.ts';
 import { addLakeCommand } from './commands/lake.ts';
 import { addLintCommand } from './commands/lint.ts';
 import { addLoginCommand } from './commands/login.ts';
@@ -25,7 +26,7 @@ import { addTokensCommand } from './commands/tokens.ts';
 import type { Context } from './context.ts';
 
 const groups: [string, ((program: Command, context: Context) => void)[]][] = [
-  ['Project', [addLintCommand, addEnvCommand, addExecCommand]],
+  ['Project', [addInitCommand, addLintCommand, addEnvCommand, addExecCommand]],
   [
     'Runs',
     [
@@ -56,6 +57,7 @@ export function createProgram(context: Context): Command {
     .description('Run machine-learning experiments that stay reproducible.')
     .version(readVersion(), '-V, --version')
     .exitOverride()
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => context.terminal.write(text),
       writeErr: (text) => context.terminal.note(text.trimEnd()),

@@ -45,7 +45,8 @@ async function nameInFile(path: string): Promise<string | null> {
   return typeof name === 'string' && name !== '' ? name : null;
 }
 
-function nameOfFolder(root: string): string {
+/** The folder's name in the spelling of project names. @throws CliError when nothing is left of it. */
+export function nameOfFolder(root: string): string {
   const name = projectNameFrom(basename(root));
   if (name !== null) return name;
   throw new CliError(`The folder ${root} has no name a project can have; give one with --project NAME.`);

@@ -69,7 +69,12 @@ async function provideRef(client: Client, project: string, checkout: Checkout, r
   if (commit === null) return { project, body: { ref } };
   await ensureProject(client, project, checkout);
   await sendCommit(client, project, checkout.root, commit);
-  return { project, body: { ref, commit } };
+  return { project, body: { commit, ...(isName(ref) ? { ref } : {}) } };
+}
+
+/** A branch or tag is remembered with the run; HEAD~1 or a hash say nothing beside the commit. */
+function isName(ref: string): boolean {
+  return /^[\w][\w./-]*$/.test(ref) && ref !== 'HEAD' && !/^[0-9a-f]{7,64}$/.test(ref);
 }
 
 async function sendHead(client: Client, project: string, { root, commit }: Checkout): Promise<CodeChoice['body']> {

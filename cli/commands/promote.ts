@@ -8,7 +8,7 @@ import { parseCount } from './ls.ts';
 interface PromoteOptions extends JsonOption {
   alias: string;
   reason?: string;
-  expect?: number | null;
+  expect?: number | 'none';
 }
 
 export function addPromoteCommand(program: Command, context: Context): void {
@@ -25,8 +25,8 @@ export function addPromoteCommand(program: Command, context: Context): void {
     .action((model: string, version: number, options: PromoteOptions) => promote(context, model, version, options));
 }
 
-function parseExpected(text: string): number | null {
-  if (text === 'none') return null;
+function parseExpected(text: string): number | 'none' {
+  if (text === 'none') return text;
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('Expected a version number, or "none".');
 }
@@ -37,7 +37,7 @@ async function promote(context: Context, model: string, version: number, options
     version,
     alias: options.alias,
     ...(options.reason === undefined ? {} : { reason: options.reason }),
-    ...(options.expect === undefined ? {} : { expectedChampion: options.expect }),
+    ...(options.expect === undefined ? {} : { expectedChampion: options.expect === 'none' ? null : options.expect }),
   };
   const done = await client.models.promote(model, body, { idempotencyKey: randomUUID() });
   if (options.json) return context.terminal.write(formatJson(done));
