@@ -21,23 +21,28 @@ export function detectParams(repository: Repository, script: string | null): Par
   return declaration(null, script !== null && readsArguments.test(script) ? 'argv' : 'json');
 }
 
-/** Flags with plain defaults, as argparse and click spell them; what is computed stays unknown. */
-export function declaredFlags(script: string): Record<string, string | number | boolean> {
-  const flags: Record<string, string | number | boolean> = {};
+/**
+ * The flags of a script with their defaults, as argparse and click spell them. Null stands for a default that is missing
+ * or computed: the flag is known, and left out until a run gives it.
+ */
+export function declaredFlags(script: string): Record<string, string | number | boolean | null> {
+  const flags: Record<string, string | number | boolean | null> = {};
   for (const [, list = ''] of script.matchAll(/(?:add_argument|click\.option)\(([^()]*(?:\([^()]*\)[^()]*)*)\)/g)) {
-    const name = /["']--([\w][\w.-]*)["']/.exec(list)?.[1];
-    const value = /\bdefault\s*=\s*("[^"\n]*"|'[^'\n]*'|[+-]?[\d.][\d.eE_+-]*|True|False)\s*(?:,|$)/.exec(
-      list.trim(),
-    )?.[1];
-    const literal = value === undefined ? null : pythonLiteral(value);
-    if (name !== undefined && literal !== null) flags[name] = literal;
+    const name = /["']--(\w[\w.-]*)["']/.exec(list)?.[1];
+    if (name !== undefined) flags[name] = flagDefault(list.trim());
   }
   return flags;
 }
 
-function pythonLiteral(text: string): string | number | boolean | null {
+// A bare flag can only switch on; any other boolean takes a value whose spelling is the script's own business.
+function flagDefault(list: string): string | number | boolean | null {
+  if (/\bstore_true\b|\bis_flag\s*=\s*True\b/.test(list)) return /\bdefault\s*=\s*True\b/.test(list);
+  const value = /\bdefault\s*=\s*("[^"\n]*"|'[^'\n]*'|[+-]?[\d.][\d.eE_+-]*)\s*(?:,|$)/.exec(list)?.[1];
+  return value === undefined ? null : pythonLiteral(value);
+}
+
+function pythonLiteral(text: string): string | number | null {
   if (/^["']/.test(text)) return text.slice(1, -1);
-  if (text === 'True' || text === 'False') return text === 'True';
   const number = Number(text.replaceAll('_', ''));
   return Number.isFinite(number) ? number : null;
 }

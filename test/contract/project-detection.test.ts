@@ -220,7 +220,7 @@ describe('a drafted project file', () => {
     expect(config.params).toEqual({
       file: null,
       style: 'argv',
-      defaults: { 'learning-rate': 0.001, epochs: 3, name: 'base' },
+      defaults: { 'learning-rate': 0.001, epochs: 3, name: 'base', fast: false, out: null },
     });
     expect(config.models).toEqual([{ name: 'x', path: 'model.pt' }]);
     expect(config.metrics.files).toEqual(['metrics.json']);
