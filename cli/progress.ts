@@ -101,7 +101,7 @@ function lineOf(picture: Picture, event: RunEvent): string | null {
   if (event.kind === 'run') {
     const { status, waitingReason, label } = event.run;
     const same = picture.run?.status === status && picture.run.waitingReason === waitingReason;
-    if (same || hasOwnLine(status)) return null;
+    if (same || isToldOtherwise(status)) return null;
     return `${label}: ${status}${waitingReason === null ? '' : ` (${oneLine(waitingReason)})`}`;
   }
   const { step } = event;
@@ -111,9 +111,9 @@ function lineOf(picture: Picture, event: RunEvent): string | null {
   return `  ${step.name}: ${step.status}${time}${details === '' ? '' : ` (${details})`}`;
 }
 
-/** The end of a run is told with its result, not as a line of progress. */
-function hasOwnLine(status: RunStatus): boolean {
-  return isFinished(status);
+/** The end is told with the result, and running and waiting by the lines of the steps. */
+function isToldOtherwise(status: RunStatus): boolean {
+  return isFinished(status) || status === 'running' || status === 'waiting';
 }
 
 function remember(picture: Picture, event: RunEvent): void {

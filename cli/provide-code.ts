@@ -157,7 +157,10 @@ const namesMax = 20;
 /** Untracked code would be missing from the run without a word; other untracked files are only mentioned. */
 function refuseDirty({ terminal }: Context, { dirty, untracked }: Checkout): void {
   const untrackedCode = untracked.filter((path) => codeEndings.test(path));
-  const lines = [...dirty.map(({ status, path }) => `${status} ${path}`), ...untrackedCode.map((path) => `?? ${path}`)];
+  const lines = [
+    ...dirty.map(({ status, path }) => `${status.replaceAll('.', ' ')} ${path}`),
+    ...untrackedCode.map((path) => `?? ${path}`),
+  ];
   if (lines.length > 0) {
     const details =
       lines.length > namesMax ? [...lines.slice(0, namesMax), `… and ${lines.length - namesMax} more`] : lines;

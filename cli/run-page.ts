@@ -8,7 +8,7 @@ import { type Cell, formatFields, formatTable, oneLine } from './output.ts';
 import { formatDuration, formatNumber, formatSize } from './quantities.ts';
 import { formatFailure, formatGate, formatHeadline } from './run-outcome.ts';
 import { lookOf, styledStatus } from './statuses.ts';
-import { describeFacts, describeStep } from './step-facts.ts';
+import { describeDatum, describeEnvironment, describeStep } from './step-facts.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface RunFacts {
@@ -63,8 +63,7 @@ function formatSummary(terminal: Terminal, run: Run): string {
 }
 
 function environmentText(key: string, step: Step | undefined): string {
-  const facts = describeFacts(step?.facts ?? null);
-  return `${key.slice(0, 12)}${facts === '' ? '' : `  ${facts}`}`;
+  return step?.facts ? `${key.slice(0, 12)}  ${describeEnvironment(step.facts)}` : key.slice(0, 12);
 }
 
 const stepColumns = [
@@ -142,7 +141,7 @@ function formatData(terminal: Terminal, data: readonly RunDatum[]): string {
     datum.name,
     datum.to,
     datum.kind === 'dataset' ? `${datum.dataset} version ${datum.datasetVersion}` : `query as of ${datum.asOf}`,
-    describeFacts(datum.facts),
+    describeDatum(datum.facts),
   ]);
   return rows.length === 0 ? '' : formatTable(terminal, dataColumns, rows);
 }

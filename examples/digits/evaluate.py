@@ -32,7 +32,7 @@ def draw_loss(history: list) -> None:
     figure, axes = plt.subplots(layout="constrained")
     epochs = [point["epoch"] for point in history]
     for part in ("train", "validation"):
-        axes.plot(epochs, [point[part] for point in history], label=part)
+        axes.plot(epochs, [point[f"{part}_loss"] for point in history], label=part)
     axes.set(title="Loss per epoch", xlabel="epoch", ylabel="log loss", yscale="log")
     axes.legend()
     figure.savefig("loss.png", dpi=120)

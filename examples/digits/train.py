@@ -28,9 +28,9 @@ def main() -> None:
     history = []
     for epoch in range(1, params["epochs"] + 1):
         model.partial_fit(images, digits, classes=DIGITS)
-        losses = {part: float(loss_on(model, *parts[part])) for part in ("train", "validation")}
-        history.append({"epoch": epoch, **losses})
-        print(f"epoch {epoch:3d}  train loss {losses['train']:.4f}  validation loss {losses['validation']:.4f}", flush=True)
+        point = {f"{part}_loss": float(loss_on(model, *parts[part])) for part in ("train", "validation")}
+        history.append({"epoch": epoch, **point})
+        print(f"epoch {epoch:3d}", *(f"{name} {value:.4f}" for name, value in point.items()), sep="  ", flush=True)
     Path("model").mkdir(exist_ok=True)
     joblib.dump(model, "model/digits.joblib")
     Path("history.json").write_text(json.dumps(history, indent=2) + "\n")

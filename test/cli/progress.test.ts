@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createProgress, drawProgress } from '#cli/progress.ts';
 import type { RunSummary, Step } from '#contract/runs.ts';
+import { describeStep } from '#cli/step-facts.ts';
 import { exitCodeOf } from '#cli/wait.ts';
 import { createRecordingTerminal } from './terminals.ts';
 
@@ -27,6 +28,7 @@ function step(position: number, name: string, changes: Partial<Step>): Step {
 
 const steps = [
   step(1, 'resolve-commit', {
+    kind: 'platform',
     status: 'succeeded',
     startedAt: '2026-01-01T00:00:00Z',
     finishedAt: '2026-01-01T00:00:00.100Z',
@@ -45,7 +47,7 @@ describe('progress on a screen', () => {
   it('shows each step with mark, time and what it found or waits for', () => {
     expect(draw(24)).toEqual([
       'digits/42  running',
-      '  ✓ resolve-commit      100 ms  commit aaaaaaaaaaaa, branch main',
+      '  ✓ resolve-commit      100 ms  aaaaaaaaaaaa main',
       '  ● train                2.5 s',
       '  ◌ evaluate                    waits for a free slot of pool cpu',
     ]);
@@ -73,11 +75,40 @@ describe('progress in a pipe', () => {
     progress.show({ kind: 'run', run: run({ status: 'needs-attention', waitingReason: 'its node is gone' }) });
     progress.end();
     expect(terminal.notes).toEqual([
-      'digits/42: running',
       '  train: running',
       '  train: succeeded 2.5 s',
       'digits/42: needs-attention (its node is gone)',
     ]);
+  });
+});
+
+describe('what a step found', () => {
+  it('is said in the words of that step', () => {
+    const facts = { environment: 'hit', builtMs: 0, python: '3.11.2', file: 'requirements.txt', lock: 'hit' };
+    const environment = step(2, 'build-environment', { kind: 'platform', status: 'succeeded', facts });
+    expect(describeStep(environment)).toBe('hit; Python 3.11.2, requirements.txt, lock hit');
+    const data = step(3, 'load-data', {
+      kind: 'platform',
+      facts: { train: { rows: 1, sizeBytes: 2048 }, pets: { files: 2 } },
+    });
+    expect(describeStep(data)).toBe('train: 1 row, 2.0 KiB, pets: 2 files');
+    const stage = { outputs: 1, metrics: 3, leftoverProcesses: 1, logDroppedBytes: 0, notes: ['loss is said twice.'] };
+    expect(describeStep(step(4, 'train', { status: 'succeeded', facts: stage }))).toBe(
+      '1 file, 3 metrics, 1 process left behind, loss is said twice.',
+    );
+  });
+
+  it('gives way to why it failed', () => {
+    const failure = {
+      class: 'user',
+      sentence: 'train exited with code 1.',
+      step: 'train',
+      logTail: [],
+      exitCode: 1,
+    } as const;
+    expect(describeStep(step(4, 'train', { failure: { ...failure, logTail: [] }, facts: { outputs: 1 } }))).toBe(
+      failure.sentence,
+    );
   });
 });
 
