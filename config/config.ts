@@ -38,8 +38,10 @@ export interface Config {
   runner: RunnerConfig;
   pool: PoolConfig;
   installing: InstallingConfig;
+  git: { allowPrivateRemotes: boolean };
   logs: { attemptBytesMax: number };
-  python: string;
+  /** Null leaves the choice to whoever needs one: stages may need another than the guard. */
+  python: string | null;
 }
 
 const bytesPerMib = 1024 ** 2;
@@ -64,7 +66,8 @@ export function readConfig(env: Environment = readEnvironment()): Config {
       environment: env.installing,
     },
     logs: { attemptBytesMax: (env.ASSAY_LOG_MAX_MIB ?? 256) * bytesPerMib },
-    python: env.ASSAY_PYTHON ?? 'python3',
+    git: { allowPrivateRemotes: env.ASSAY_ALLOW_PRIVATE_REMOTES === 'yes' },
+    python: env.ASSAY_PYTHON ?? null,
   });
 }
 

@@ -38,7 +38,7 @@ const variables = {
   ASSAY_TEMPORAL_UI_PORT: port,
   /** The `temporal` program. Default: looked for on PATH and in Assay's cache. */
   ASSAY_TEMPORAL_BIN: text,
-  /** The Python that runs the guard and supervises stages. Default: python3 on PATH. */
+  /** The Python that guards the servers, supervises stages and makes environments. Default: one found on PATH. */
   ASSAY_PYTHON: text,
   /** Where blobs live. This build knows `disk`. */
   ASSAY_STORAGE: oneOf(['disk']),
@@ -46,6 +46,8 @@ const variables = {
   ASSAY_STORAGE_PATH: text,
   /** What runs stages. This build knows `process`. */
   ASSAY_RUNNER: oneOf(['process']),
+  /** `yes` lets projects name git remotes with private addresses. Default: no. */
+  ASSAY_ALLOW_PRIVATE_REMOTES: oneOf(['yes', 'no']),
   /** Name of this machine's pool. Default: cpu. */
   ASSAY_POOL: text.regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'expected small letters, digits, dots and dashes'),
   /** Stages that may run here at once. Default: the number of CPUs. */
@@ -65,12 +67,12 @@ const variables = {
 const environmentSchema = z.object(variables).partial();
 
 export type Environment = z.infer<typeof environmentSchema> & {
-  /** What the installing processes inherit: proxies, certificates, and the settings of pip and uv. */
+  /** What the installing processes inherit: where programs are, proxies, certificates, compilers, and the settings of pip and uv. */
   installing: Readonly<Record<string, string>>;
 };
 
 const passedToInstallers =
-  /^(https?_proxy|no_proxy|all_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|(PIP|UV)_[A-Z_]+)$/i;
+  /^(PATH|HOME|USER|LOGNAME|TMPDIR|https?_proxy|no_proxy|all_proxy|SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE|GIT_SSL_CAINFO|SSH_AUTH_SOCK|NETRC|CC|CXX|(C|CXX|LD)FLAGS|CUDA_HOME|MACOSX_DEPLOYMENT_TARGET|(PIP|UV)_\w+)$/i;
 
 /** @throws ConfigError with every variable that cannot be understood. An empty variable counts as not given. */
 export function readEnvironment(given: NodeJS.ProcessEnv = process.env): Environment {
@@ -109,5 +111,5 @@ function url(...protocols: string[]) {
 }
 
 function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
-  return z.enum(values, `this build knows only ${values.map((value) => `"${value}"`).join(', ')}`);
+  return z.enum(values, `this build knows only ${values.map((value) => `"${value}"`).join(' and ')}`);
 }

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { type Account, databaseAccount, isTraversable } from './account.ts';
+import { reachableFolder } from './reachable-folder.ts';
 import type { Service } from './guard.ts';
 import { untilItWorks } from './wait.ts';
 
@@ -102,21 +103,12 @@ async function readState(home: string, account: Account | undefined): Promise<Po
   const path = join(home, 'postgres.json');
   if (await exists(path)) return JSON.parse(await readFile(path, 'utf8')) as PostgresState;
   const state: PostgresState = {
-    directory: await chooseDirectory(home, account),
+    directory: join(await reachableFolder(home), 'postgres'),
     passwords: { postgres: randomPassword(), assay_owner: randomPassword(), assay_app: randomPassword() },
   };
   await writeFile(`${path}.new`, JSON.stringify(state, null, 2), { mode: 0o600 });
   await rename(`${path}.new`, path);
   return state;
-}
-
-/** The home of root is closed to the database's account; then the files live under /var/lib, one folder per home. */
-async function chooseDirectory(home: string, account: Account | undefined): Promise<string> {
-  if (!account || (await isTraversable(home))) return join(home, 'postgres');
-  const root = join('/var/lib', `assay-${createHash('sha256').update(home).digest('hex').slice(0, 12)}`);
-  await mkdir(root, { recursive: true });
-  await chmod(root, 0o711);
-  return join(root, 'postgres');
 }
 
 function randomPassword(): string {

@@ -32,7 +32,7 @@ export async function startServices(config: Config, say: (line: string) => void)
   const locked = await lockHome({
     home: config.home,
     url: config.api.publicUrl,
-    python: config.python,
+    python: config.python ?? 'python3',
     onEvent: (event) => report(event, say),
     say,
   });

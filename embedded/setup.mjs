@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { installPackages, pinnedNode } from './setup/packages.mjs';
 import { checkPrerequisites } from './setup/prerequisites.mjs';
@@ -26,7 +27,8 @@ async function main() {
   if (!program) throw new SetupError(`Say what to do: node embedded/setup.mjs ${Object.keys(programs).join(' | ')}`);
   const { python } = await checkPrerequisites();
   await installPackages(root);
-  const env = { ...process.env, ASSAY_PYTHON: python };
+  const env = { NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'), ...process.env };
+  if (python !== 'python3') env.ASSAY_PYTHON = python;
   if (!process.env.ASSAY_TEMPORAL_ADDRESS) env.ASSAY_TEMPORAL_BIN = await installTemporal();
   return runProgram([...program, ...rest], env);
 }

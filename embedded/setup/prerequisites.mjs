@@ -8,11 +8,11 @@ const nodeMajorMin = 20;
 const pythonMinorMin = 9;
 const pythonCandidates = ['python3', 'python3.14', 'python3.13', 'python3.12', 'python3.11', 'python3.10', 'python3.9'];
 
-/** Prints the minor version and the path, or fails where environments cannot be made. */
-const pythonProbe = 'import sys, venv, ensurepip; print(sys.version_info[1]); print(sys.executable)';
+/** Prints the minor version, or fails where environments cannot be made. */
+const pythonProbe = 'import sys, venv, ensurepip; print(sys.version_info[1])';
 
 /**
- * @returns {Promise<{ python: string }>} absolute path of a Python that can make environments
+ * @returns {Promise<{ python: string }>} name or path of a Python that can make environments
  * @throws {SetupError} naming everything that is missing and how to get it
  */
 export async function checkPrerequisites() {
@@ -38,9 +38,8 @@ export async function checkPrerequisites() {
 async function findPython() {
   const configured = process.env.ASSAY_PYTHON;
   for (const candidate of configured ? [configured] : pythonCandidates) {
-    const output = await answers(candidate, ['-c', pythonProbe]);
-    const [minor, path] = output?.trim().split('\n') ?? [];
-    if (path && Number(minor) >= pythonMinorMin) return path;
+    const minor = await answers(candidate, ['-c', pythonProbe]);
+    if (minor !== null && Number(minor) >= pythonMinorMin) return candidate;
   }
   return null;
 }

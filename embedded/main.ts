@@ -1,0 +1,18 @@
+// `npm start`: the embedded stack, until Ctrl-C.
+import { readConfig } from '#config/config.ts';
+import { runUntilStopped } from './run.ts';
+
+await runUntilStopped(readConfig, (stack, seconds) => {
+  console.log(`
+Assay is ready after ${seconds} s.
+
+  API           ${stack.apiUrl}/api/v1
+  Reference     ${stack.apiUrl}/api/reference
+  Temporal UI   ${stack.temporalUiUrl ?? 'not started'}
+  Token         ${stack.tokenFile}
+
+Stages run as processes of this machine: that is for code you trust.
+In a checkout, \`npx assay run --wait\` submits it. Ctrl-C stops everything.
+`);
+  return new Promise<void>(() => undefined);
+});

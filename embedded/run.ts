@@ -1,0 +1,53 @@
+// What a program that holds a stack does: start it, use it, and stop it in order whatever happens.
+import { ConfigError } from '#config/env.ts';
+import type { Config } from '#config/config.ts';
+import { startStack, type Stack } from './stack.ts';
+
+/**
+ * Starts the stack, runs `use` and stops the stack when `use` ends, on a signal, or when the process that started this
+ * one is gone. A second signal kills instead of waiting. Ends the process.
+ */
+export async function runUntilStopped(
+  readConfig: () => Config,
+  use: (stack: Stack, secondsToReady: string) => Promise<void>,
+): Promise<never> {
+  const stopping = Promise.withResolvers<number>();
+  let stack: Stack | null = null;
+  let signals = 0;
+  const onSignal = (code: number) => () => {
+    signals += 1;
+    if (signals === 1) {
+      console.log('\nStopping. Stages that run are asked to end; they start again with the next start.');
+      stopping.resolve(code);
+    } else {
+      stack?.force();
+      process.exit(code);
+    }
+  };
+  process.on('SIGINT', onSignal(130));
+  process.on('SIGTERM', onSignal(143));
+  process.on('SIGHUP', onSignal(129));
+  process.on('disconnect', onSignal(0));
+  try {
+    const startedAt = performance.now();
+    const starting = startStack(readConfig(), (line) => console.log(line));
+    stack = await Promise.race([starting, stopping.promise.then(() => null)]);
+    if (stack === null) {
+      await (await starting.catch(() => null))?.stop();
+      process.exit(await stopping.promise);
+    }
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+    const code = await Promise.race([use(stack, seconds).then(() => 0), stopping.promise, stack.failure]);
+    await stack.stop();
+    process.exit(code);
+  } catch (error) {
+    console.error(sentence(error));
+    await stack?.stop();
+    process.exit(1);
+  }
+}
+
+function sentence(error: unknown): string {
+  if (error instanceof ConfigError) return error.message;
+  return error instanceof Error ? error.message : String(error);
+}
