@@ -51,7 +51,7 @@ async function prepare(context: Context, request: ExecRun, dir: string): Promise
   await fetchSource(client, run, config, stage, work);
   const files = await fetchUpstream(client, run, config, stage, work);
   const data = await fetchData(client, run, work);
-  context.terminal.note(`Code, ${files} files of earlier stages and ${data.length} data sources are here.`);
+  context.terminal.note(`Fetched: the code, files of earlier stages (${files}), data (${data.length}).`);
   const environments = openEnvironments(context);
   const recipe = await recipeOfRun(environments, client, run, work);
   const onLine = watchInstalling(context);

@@ -100,7 +100,7 @@ async function checkDisk(env: Environment): Promise<Check> {
 }
 
 /** The path of a program on PATH, or null. */
-export async function findProgram(env: Environment, name: string): Promise<string | null> {
+async function findProgram(env: Environment, name: string): Promise<string | null> {
   for (const folder of (env.PATH ?? '').split(delimiter).filter(Boolean)) {
     const path = join(folder, name);
     const usable = await access(path, constants.X_OK).then(

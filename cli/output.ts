@@ -46,9 +46,15 @@ export function formatJson(value: unknown): string {
 
 /** Text from elsewhere on one line: no escape sequence reaches the terminal, no tab or newline breaks a table. */
 export function oneLine(text: string): string {
+  return logLine(text).trim();
+}
+
+/** The same for a line of a log, whose indentation says something. */
+export function logLine(text: string): string {
   return stripVTControlCharacters(text)
+    .replaceAll('\t', '    ')
     .replaceAll(/\p{Cc}+/gu, ' ')
-    .trim();
+    .trimEnd();
 }
 
 function plainCell(cell: Cell): string {

@@ -90,7 +90,7 @@ export async function save(response: Response, target: string): Promise<void> {
   if (response.body !== null) await pipeline(response.body, createWriteStream(target));
 }
 
-export function ancestorsOf(stages: readonly Stage[], name: string): Set<string> {
+function ancestorsOf(stages: readonly Stage[], name: string): Set<string> {
   const found = new Set<string>();
   const queue = [name];
   for (const current of queue) {

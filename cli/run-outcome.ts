@@ -1,7 +1,7 @@
 // How a run ended: its status, why, the gate's rules, the versions it made.
 import type { GateReport } from '#core/gate.ts';
 import type { Run } from '#contract/runs.ts';
-import { type Cell, formatTable, oneLine } from './output.ts';
+import { type Cell, formatTable, logLine, oneLine } from './output.ts';
 import { formatDuration, formatNumber } from './quantities.ts';
 import { styledGate, styledStatus } from './statuses.ts';
 import type { Terminal } from './terminal.ts';
@@ -30,7 +30,7 @@ export function formatHeadline(terminal: Terminal, run: Run): string {
 export function formatFailure(terminal: Terminal, { failure, label }: Run): string {
   if (failure === null) return '';
   const place = failure.step === null ? '' : `${failure.step}: `;
-  const tail = failure.logTail.map((line) => `  ${terminal.paint('dim', '│')} ${oneLine(line)}\n`).join('');
+  const tail = failure.logTail.map((line) => `  ${terminal.paint('dim', '│')} ${logLine(line)}\n`).join('');
   const more = failure.step === null ? '' : `  assay logs ${label} ${failure.step}\n`;
   return `${terminal.paint('red', `${place}${oneLine(failure.sentence)}`)}\n${tail}${tail === '' ? '' : more}`;
 }

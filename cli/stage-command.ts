@@ -10,7 +10,7 @@ import { childEnvironment } from '#environment/process/child-environment.ts';
 import type { Context } from './context.ts';
 
 /** What the stage believes it is part of. */
-export interface StageIdentity {
+interface StageIdentity {
   runId: string;
   runName: string;
   experiment: string;

@@ -15,7 +15,7 @@ export function describeStep(step: Step): string {
 }
 
 /** Any facts: names with short values. */
-export function describeFacts(facts: Facts): string {
+function describeFacts(facts: Facts): string {
   return Object.entries(facts)
     .filter((entry): entry is [string, string | number | boolean] => isShort(entry[1]))
     .slice(0, factsMax)

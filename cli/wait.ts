@@ -5,7 +5,8 @@ import type { Context, JsonOption } from './context.ts';
 import { type ExitCode, exitCodes } from './errors.ts';
 import { formatJson } from './output.ts';
 import { createProgress } from './progress.ts';
-import { formatOutcome } from './run-outcome.ts';
+import { formatFailure, formatOutcome } from './run-outcome.ts';
+import type { Terminal } from './terminal.ts';
 
 /** Shows the progress, then the outcome; answers with the exit code that says how it went. */
 export async function waitForRun(
@@ -28,9 +29,16 @@ export async function waitForRun(
   }
   if (leave.signal.aborted) return sayDetached(context, run);
   const ended = await client.runs.get(run);
-  if (options.json) context.terminal.write(formatJson(ended));
-  else context.terminal.write(formatOutcome(context.terminal, ended));
+  tell(context.terminal, ended, options);
   return exitCodeOf(ended);
+}
+
+/** A pipe gets one line; why a run failed is then said beside it, for the log of a CI job. */
+function tell(terminal: Terminal, run: Run, options: JsonOption): void {
+  if (!terminal.isTerminal && run.failure !== null && run.failure.logTail.length > 0) {
+    terminal.note(formatFailure(terminal, run).trimEnd());
+  }
+  terminal.write(options.json ? formatJson(run) : formatOutcome(terminal, run));
 }
 
 function sayDetached({ terminal }: Context, run: string): ExitCode {

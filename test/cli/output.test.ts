@@ -28,7 +28,7 @@ describe('a table', () => {
   });
 
   it('lets no escape sequence or tab from a value through', () => {
-    expect(formatTable(pipe, columns, [['\u001b[31mred\u001b[0m', 'a\tb\nc', '']])).toBe('red\ta b c\t\n');
+    expect(formatTable(pipe, columns, [['\u001b[31mred\u001b[0m', 'a\tb\nc', '']])).toBe('red\ta    b c\t\n');
     expect(oneLine('\u001b]0;title\u0007text')).toBe('text');
   });
 });
