@@ -5,7 +5,7 @@ import { setRunEnvironment } from '#db/environments.ts';
 import { loadRun } from '#db/run-facts.ts';
 import { openStepLog } from './step-log.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
-import type { Environments } from './environments.ts';
+import type { BuiltEnvironment, Environments } from './environments.ts';
 import type { SourceCache } from './stage/source-cache.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 import { keepStepKey } from './step-keys.ts';
@@ -26,7 +26,7 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     const root = await deps.sources.directory(run.sourceSha256);
     const log = openStepLog(deps, { runId: run.id, step: 'build-environment' });
     try {
-      const built = await deps.environments.build(root, run.config, log.line);
+      const built = await deps.environments.build(root, run.config, (line) => log.line(line));
       await keepStepKey(deps.db, id, 'build-environment', environmentInputs(built.identity));
       await setRunEnvironment(deps.db, run.id, built.environmentKey);
       return {
@@ -39,7 +39,8 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
   });
 }
 
-function lineOf(key: string, facts: Record<string, unknown>): string {
+function lineOf(key: string, facts: BuiltEnvironment['facts']): string {
   const built = facts.environment === 'hit' ? 'hit' : `built in ${facts.builtMs} ms`;
-  return `\`${key.slice(0, 12)}\` from ${facts.file ?? 'no requirement file'}, Python ${facts.python}: lock ${facts.lock}, environment ${built}`;
+  const source = facts.file ?? 'no requirement file';
+  return `\`${key.slice(0, 12)}\` from ${source}, Python ${facts.python}: lock ${facts.lock}, environment ${built}`;
 }

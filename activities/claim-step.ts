@@ -10,7 +10,7 @@ import { type Artifact, listOutputs } from '#db/outputs.ts';
 import { listRunData } from '#db/run-data.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
 import { claimStepKey, getStep, setStepWaiting, showWhetherRunWaits } from '#db/steps.ts';
-import { digestEntries, ignoreFile } from '#git/code-digest.ts';
+import { digestEntries, ignoreFile, ignoreGlob } from '#git/code-digest.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import { ancestors } from './stage/ancestors.ts';
 import { compileGlob } from './stage/workspace.ts';
@@ -113,7 +113,7 @@ async function digestCode(
     entries.map((entry) => entry.path),
     compileGlob,
   );
-  const digested = new Set(digestedPaths(config, paths, ignore?.toString('utf8') ?? null, compileGlob));
+  const digested = new Set(digestedPaths(config, paths, ignore?.toString('utf8') ?? null, ignoreGlob));
   for (const path of requirementFiles) digested.delete(path);
   return digestEntries(entries.filter((entry) => digested.has(entry.path)));
 }

@@ -1,6 +1,6 @@
 // Locks and environments of this machine, over the pure machinery in environment/.
 import { createReadStream } from 'node:fs';
-import type { LoadedRun } from '#db/run-facts.ts';
+import type { ProjectConfig } from '#core/project.ts';
 import type { Database } from '#db/connect.ts';
 import { findLock, getEnvironment, keepEnvironment, keepLock } from '#db/environments.ts';
 import type { EnvironmentContext } from '#environment/context.ts';
@@ -8,6 +8,7 @@ import { type EnvironmentIdentity, environmentIdentity, environmentKey, lockKey 
 import { type Lock, readLock } from '#environment/lock.ts';
 import { materialise, type MaterialisedEnvironment } from '#environment/materialise.ts';
 import { selectInterpreter } from '#environment/python/select-interpreter.ts';
+import { installProject, type ProjectEnvironment } from '#environment/package/install-project.ts';
 import { resolve } from '#environment/resolve.ts';
 import { findSource } from '#environment/sources/find-source.ts';
 import { wheelPath } from '#environment/uv/built-wheels.ts';
@@ -19,18 +20,40 @@ export interface BuiltEnvironment {
   identity: EnvironmentIdentity;
   /** Requirement files that entered the lock. */
   files: string[];
-  facts: Record<string, unknown>;
+  facts: {
+    kind: string;
+    /** The file it was resolved from; null when the project has none. */
+    file: string | null;
+    files: string[];
+    python: string;
+    platform: string;
+    lock: 'hit' | 'resolved';
+    lockSha256: string;
+    resolvedMs: number;
+    environment: 'hit' | 'built';
+    builtMs: number;
+    notes: string[];
+  };
 }
 
 export interface Environments {
   /** Resolves the commit's requirements once and materialises the environment here. */
-  build(
-    root: string,
-    config: NonNullable<LoadedRun['run']['config']>,
-    onLine: (line: string) => void,
-  ): Promise<BuiltEnvironment>;
+  build(root: string, config: ProjectConfig, onLine: (line: string) => void): Promise<BuiltEnvironment>;
   /** The environment on this machine, built when it is not here yet. */
   use(environmentKey: string, onLine: (line: string) => void): Promise<MaterialisedEnvironment>;
+  /**
+   * What a stage runs with: the shared environment, under an overlay at `target` when its own tree is a package
+   * (`-e .`, src layout), which is installed from the stage's copy without dependencies.
+   */
+  forStage(shared: MaterialisedEnvironment, stage: StageTree): Promise<ProjectEnvironment>;
+}
+
+export interface StageTree {
+  config: ProjectConfig;
+  /** The stage's own copy of the tree. */
+  sourceDir: string;
+  /** Does not exist yet. */
+  target: string;
 }
 
 export interface EnvironmentDeps {
@@ -78,6 +101,12 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
           notes: [...source.notes, ...notes],
         },
       };
+    },
+
+    async forStage(shared, { config, sourceDir, target }) {
+      const { packages } = await findSource(sourceDir, { requirements: config.requirements, python: config.python });
+      const { interpreter } = shared;
+      return await installProject(context, { sourceDir, packages, environment: shared, interpreter, target });
     },
 
     async use(key, onLine) {

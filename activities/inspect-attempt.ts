@@ -3,7 +3,6 @@ import type { AttemptState, StageOutcome } from '#core/outcome.ts';
 import type { StageId } from './claim-step.ts';
 import { type Attempt, closeAttempt, isNodeAlive, isOpenAttempt, latestAttempt } from '#db/attempts.ts';
 import type { Database } from '#db/connect.ts';
-import type { StageInput } from './run-stage.ts';
 
 export async function inspectAttempt(db: Database, input: StageId): Promise<AttemptState> {
   const attempt = await latestAttempt(db, input.runId, input.execution, input.step);

@@ -1,9 +1,10 @@
 // The first step: what the run will be, found once and never again.
+import { seedOf } from '#contract/read-project.ts';
 import type { Plan } from '#core/plan.ts';
 import type { ProjectConfig } from '#core/project.ts';
-import { defaultSeed } from '#core/seed.ts';
 import type { Database } from '#db/connect.ts';
 import { openExecution } from '#db/executions.ts';
+import { listPools } from '#db/nodes.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
 import { insertSteps, type NewStep, setResolved } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
@@ -62,6 +63,7 @@ export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): P
 
 async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Promise<void> {
   const found = await findCommit(deps, { run, project });
+  if ((await listPools(deps.db)).length === 0) throw new Error('no node has registered yet; start a stage worker');
   const { config, params, plan } = await readCommit(deps, { ...run, project, commit: found.commit });
   const source = await keepBlob(deps.db, deps.store, await deps.mirrors.archive(project.id, found.commit));
   await setResolved(deps.db, run.id, {
@@ -73,7 +75,7 @@ async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Prom
     sourceSha256: source.sha256,
     config,
     params,
-    seed: run.seedAsked ?? config.seed ?? defaultSeed(project.name),
+    seed: seedOf(config, run.seedAsked),
     plan,
   });
 }

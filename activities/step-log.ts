@@ -8,8 +8,8 @@ const everyMs = 500;
 const logBytesMax = 1024 * 1024;
 
 export interface StepLog {
-  line(text: string): void;
-  close(): Promise<void>;
+  line: (text: string) => void;
+  close: () => Promise<void>;
 }
 
 export function openStepLog(deps: { db: Database; store: BlobStore }, id: { runId: string; step: string }): StepLog {

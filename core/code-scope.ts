@@ -52,7 +52,7 @@ function isAlwaysLeftOut(path: string): boolean {
 }
 
 /** Rules as in .gitignore: the last one that matches decides, `!` takes back, a folder covers what is below it. */
-function ignoreRules(text: string, compileGlob: CompileGlob): (path: string) => boolean {
+export function ignoreRules(text: string, compileGlob: CompileGlob): (path: string) => boolean {
   const rules = text
     .split('\n')
     .map((line) => line.replace(/\r$/, '').trim())

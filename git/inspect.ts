@@ -1,8 +1,8 @@
 // Finds what a commit contains that a run could not use as the author expects.
+import { ignoreRules } from '#core/code-scope.ts';
 import { DomainError, type ErrorDetail } from '#core/errors.ts';
 import type { GitOptions } from './command.ts';
-import { ignoreFile } from './code-digest.ts';
-import { ignoreFilter } from './ignore.ts';
+import { ignoreFile, ignoreGlob } from './code-digest.ts';
 import { collect, readObjects } from './objects.ts';
 import { linkRefusal, pathRefusal } from './source-path.ts';
 import type { TreeEntry } from './tree.ts';
@@ -102,7 +102,7 @@ async function readIgnore(entries: readonly TreeEntry[], options: GitOptions): P
 
 /** Everything noteworthy in a tree, refused findings first. */
 export async function inspectTree(entries: readonly TreeEntry[], options: GitOptions): Promise<SourceFinding[]> {
-  const isIgnored = ignoreFilter(await readIgnore(entries, options));
+  const isIgnored = ignoreRules(await readIgnore(entries, options), ignoreGlob);
   return [
     ...submodules(entries),
     ...paths(entries),

@@ -98,8 +98,8 @@ async function closeCancelled(db: Database, row: Dispatchable): Promise<void> {
 }
 
 interface Wake {
-  ring(): void;
-  wait(maxMs: number): Promise<void>;
+  ring: () => void;
+  wait: (maxMs: number) => Promise<void>;
 }
 
 /** A bell that is not missed when it rings while nobody waits. */

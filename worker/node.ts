@@ -21,17 +21,25 @@ export interface NodeIdentity {
   hardware: Record<string, unknown>;
 }
 
+/** What the configuration says of this node's slots. */
+export interface PoolOffer {
+  name: string;
+  slots: number;
+  cpus: number;
+  memoryGib: number;
+}
+
 /** The id is kept on disk, so that a worker that comes back finds the stages it left running. */
-export async function identifyNode(home: string, pool: string, slots: number): Promise<NodeIdentity> {
+export async function identifyNode(home: string, pool: PoolOffer): Promise<NodeIdentity> {
   const gpus = await findGpus();
   const first = gpus[0];
   const shape: Shape = {
-    cpus: cpus().length,
-    memoryGib: Math.floor(totalmem() / 2 ** 30),
+    cpus: pool.cpus,
+    memoryGib: pool.memoryGib,
     accelerator: first === undefined ? null : first.type,
     devices: gpus.map((gpu) => gpu.id),
   };
-  return { id: await nodeId(home), pool, slots, shape, hardware: hardware(gpus) };
+  return { id: await nodeId(home), pool: pool.name, slots: pool.slots, shape, hardware: hardware(gpus) };
 }
 
 async function nodeId(home: string): Promise<string> {

@@ -6,7 +6,7 @@ import { StepFailed } from './step-failed.ts';
 
 interface Attention {
   /** Returns when a person says retry; throws StepFailed on abort or when nobody answered in time. */
-  wait(failure: Failure): Promise<void>;
+  wait: (failure: Failure) => Promise<void>;
 }
 
 /** `show` tells the world that the run needs a person, and with null that it goes on. */

@@ -1,12 +1,14 @@
 // Prepares a stage's workspace and starts its command there.
 import { join } from 'node:path';
+import { DomainError } from '#core/errors.ts';
+import { findOutputClash } from '#core/outputs.ts';
 import { renderParams } from '#core/param-styles.ts';
 import { narrowParams } from '#core/params.ts';
-import type { Params } from '#core/project.ts';
+import type { Params, Stage } from '#core/project.ts';
 import { type StageData, stageVariables } from '#core/stage-variables.ts';
-import { listOutputs } from '#db/outputs.ts';
+import { type Artifact, listOutputs } from '#db/outputs.ts';
 import { listRunData } from '#db/run-data.ts';
-import type { MaterialisedEnvironment } from '#environment/materialise.ts';
+import type { ProjectEnvironment } from '#environment/package/install-project.ts';
 import { threadsOf } from '#activities/claim-step.ts';
 import { dataWriters } from '#activities/load-data.ts';
 import type { Watch } from '#activities/run-stage.ts';
@@ -22,19 +24,23 @@ export async function launchStage(watch: Watch): Promise<StageHandle> {
   const { run } = loaded;
   if (run.sourceSha256 === null || run.environmentKey === null)
     throw new TypeError('a launched run has source and environment');
-  const environment = await deps.environments.use(run.environmentKey, () => undefined);
+  const shared = await deps.environments.use(run.environmentKey, () => undefined);
   const needed = ancestors(config.stages, stage.name);
-  const outputs = await listOutputs(deps.db, run.id, attempt.execution);
+  const given = (await listOutputs(deps.db, run.id, attempt.execution)).filter(({ step }) => needed.has(step));
+  const outputs = withoutReplaced(config.stages, given);
+  refuseClash(stage.name, outputs);
   const data = await listRunData(deps.db, run.id);
   await prepareWorkspace(deps.store, space, {
     config,
     stage,
     params: run.params as Params,
     source: await deps.sources.directory(run.sourceSha256),
-    upstream: outputs.filter((output) => needed.has(output.step)),
+    upstream: outputs,
     data: dataWriters(deps, config, data),
     secretFiles: Object.fromEntries(config.secretFiles.flatMap((name) => fileSecret(watch, name))),
   });
+  const tree = { config, sourceDir: space.work, target: join(space.root, 'venv') };
+  const environment = await deps.environments.forStage(shared, tree);
   return await deps.runner.start(
     specOf(
       watch,
@@ -44,12 +50,31 @@ export async function launchStage(watch: Watch): Promise<StageHandle> {
   );
 }
 
+/** A stage that rewrites what it was given replaces it for those that need both. */
+function withoutReplaced(stages: readonly Stage[], outputs: readonly Artifact[]): Artifact[] {
+  const byPath = Map.groupBy(outputs, (output) => output.path);
+  return outputs.filter(({ path, step }) =>
+    (byPath.get(path) ?? []).every((other) => other.step === step || !ancestors(stages, other.step).has(step)),
+  );
+}
+
+/** Two stages that know nothing of each other and give one path: which of them counts would be chance. */
+function refuseClash(stage: string, outputs: readonly Artifact[]): void {
+  const byStage = Map.groupBy(outputs, (output) => output.step);
+  const clash = findOutputClash(new Map([...byStage].map(([name, list]) => [name, list.map(({ path }) => path)])));
+  if (clash === null) return;
+  throw new DomainError(
+    'invalid-project-file',
+    `${stage} needs ${clash.stages.join(' and ')}, and both wrote ${clash.path}. Declare outputs, or let one of them write elsewhere.`,
+  );
+}
+
 function fileSecret({ secrets }: Watch, name: string): Array<[string, string]> {
   const value = secrets[name];
   return value === undefined ? [] : [[name, value]];
 }
 
-function specOf(watch: Watch, environment: MaterialisedEnvironment, data: StageData[]): StageSpec {
+function specOf(watch: Watch, environment: ProjectEnvironment, data: StageData[]): StageSpec {
   const { deps, loaded, config, stage, attempt, space } = watch;
   const params = narrowParams(loaded.run.params as Params, stage.params);
   const rendered = renderParams(config.params.style, stage.command, params, loaded.run.overrides as Params);

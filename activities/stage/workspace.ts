@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import picomatch from 'picomatch';
-import { stringify as stringifyYaml } from 'yaml';
+import { writeParamsFile } from '#contract/params-file.ts';
 import { stageTree } from '#core/code-scope.ts';
 import type { Listing } from '#core/outputs.ts';
 import { narrowParams } from '#core/params.ts';
@@ -105,15 +105,15 @@ async function copyTree(work: string, { source, stage, config }: Material): Prom
 }
 
 /** The declared file is rewritten only where parameters reach the script through it. */
-async function writeParams(space: Workspace, { config, stage, params }: Material): Promise<void> {
+async function writeParams(space: Workspace, { config, stage, params, source }: Material): Promise<void> {
   const narrowed = narrowParams(params, stage.params);
   await writeFile(space.paramsFile, `${JSON.stringify(narrowed, null, 2)}\n`);
   await chmod(space.paramsFile, 0o644);
   const { file, style } = config.params;
   if (file === null || style !== 'json') return;
-  const text = file.endsWith('.json') ? `${JSON.stringify(narrowed, null, 2)}\n` : stringifyYaml(narrowed);
+  const original = await readFile(join(source, file), 'utf8');
   await mkdir(dirname(join(space.work, file)), { recursive: true });
-  await writeFile(join(space.work, file), text);
+  await writeFile(join(space.work, file), writeParamsFile(file, original, narrowed));
 }
 
 function listingFile(space: Workspace): string {

@@ -65,7 +65,7 @@ export async function startTestWorkers(options: { slots?: number } = {}) {
   const python = await findPython(stageUser);
   const runner = createProcessRunner({ stateDir: join(home, 'launches'), python, stageUser });
   const secretsKey = createSecretKey(randomBytes(32));
-  const node = await identifyNode(home, 'cpu', options.slots ?? 2);
+  const node = await identifyNode(home, { name: 'cpu', slots: options.slots ?? 2, cpus: 2, memoryGib: 4 });
   const bundle = await bundleWorkflows();
   const startControl = () => startControlWorker({ ...shared, mirrors }, bundle);
   const startStage = () => startStageWorker({ ...shared, runner, node, secretsKey, logBytesMax: 64 * 2 ** 20 });
