@@ -35,12 +35,7 @@ export function formatFailure(terminal: Terminal, { failure, label }: Run): stri
   return `${terminal.paint('red', `${place}${oneLine(failure.sentence)}`)}\n${tail}${tail === '' ? '' : more}`;
 }
 
-const gateColumns = [
-  { title: 'gate' },
-  { title: 'result' },
-  { title: 'value', right: true },
-  { title: 'why', flexible: true },
-];
+const gateColumns = [{ title: 'gate' }, { title: 'result' }, { title: 'value', right: true }, { title: 'why' }];
 
 export function formatGate(terminal: Terminal, run: Run): string {
   const report = run.gateReport as GateReport | null;
