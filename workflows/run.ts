@@ -36,7 +36,8 @@ export async function run(input: RunInput): Promise<RunResult> {
   const attention = createAttention(async (failure) => {
     story.status(failure === null ? 'running' : 'needs-attention');
     story.tell('Attention', failure === null ? null : failure.sentence);
-    await last.showAttention({ ...input, sentence: failure?.sentence ?? null });
+    const summary = failure === null ? 'go on' : 'ask a person';
+    await last.showAttention.executeWithOptions({ summary }, [{ ...input, sentence: failure?.sentence ?? null }]);
   });
 
   /** Trouble in the world that outlasts the retries is put before a person; a refusal ends the run. */
@@ -54,7 +55,9 @@ export async function run(input: RunInput): Promise<RunResult> {
   }
 
   try {
-    const resolved = await insist('resolve-commit', () => steps.resolveCommit(input));
+    const resolved = await insist('resolve-commit', () =>
+      steps.resolveCommit.executeWithOptions({ summary: 'find the commit and what it asks for' }, [input]),
+    );
     if (resolved.stopped) return await finish(input, story, 'cancelled', null);
     story.commit(resolved.commit);
     story.tell('Run', resolved.lines.run);
@@ -64,23 +67,29 @@ export async function run(input: RunInput): Promise<RunResult> {
 
     await all([
       insist('build-environment', async () => {
-        story.tell('Environment', await steps.buildEnvironment(input));
+        story.tell(
+          'Environment',
+          await steps.buildEnvironment.executeWithOptions({ summary: 'pin and install its packages' }, [input]),
+        );
       }),
       plan.data
         ? insist('load-data', async () => {
-            story.tell('Data', await steps.loadData(input));
+            story.tell('Data', await steps.loadData.executeWithOptions({ summary: 'pin its data' }, [input]));
           })
         : Promise.resolve(),
     ]);
 
     await runStages(plan, story, (stage) => runStageToItsEnd(input, stage, attention.wait));
 
-    await insist('persist', () => steps.persist(input));
-    const gate = await insist('gate', () => steps.gate(input));
+    await insist('persist', () => steps.persist.executeWithOptions({ summary: 'write the manifest' }, [input]));
+    const gate = await insist('gate', () => steps.gate.executeWithOptions({ summary: 'judge the metrics' }, [input]));
     story.gate(gate.result);
     story.tell('Result', gate.line);
     if (plan.promote === 'when-passed' && gate.result === 'passed') {
-      story.tell('Result', `${gate.line} ${await insist('promote', () => steps.promote(input))}`);
+      story.tell(
+        'Result',
+        `${gate.line} ${await insist('promote', () => steps.promote.executeWithOptions({ summary: 'move the alias' }, [input]))}`,
+      );
     }
     return await finish(input, story, 'succeeded', null, gate.result);
   } catch (error) {
@@ -140,7 +149,7 @@ async function finish(
   story.status(status);
   if (failure !== null) story.tell('Result', `failed (${failure.class}): ${failure.sentence}`);
   if (status === 'cancelled') story.tell('Result', 'cancelled');
-  await last.finishRun({ ...input, status, failure });
+  await last.finishRun.executeWithOptions({ summary: `record: ${status}` }, [{ ...input, status, failure }]);
   await condition(allHandlersFinished);
   return { status, gate, sentence: failure?.sentence ?? null };
 }

@@ -61,7 +61,9 @@ async function followLaunch(run: RunInput, stage: StagePlan): Promise<Launched> 
       const refused = failureOfStep(error, stage.name);
       if (refused.class !== 'infrastructure') return { outcome: { status: 'failed', fence, failure: refused } };
     }
-    const found = await control.inspectAttempt({ ...run, step: stage.name });
+    const found = await control.inspectAttempt.executeWithOptions({ summary: `look for ${stage.name}` }, [
+      { ...run, step: stage.name },
+    ]);
     if (found.state === 'closed') return { outcome: found.outcome };
     if (found.state === 'lost') return { lost: lostFailure(stage, found.sentence), drained: found.drained };
     fence = found.fence;
@@ -106,7 +108,9 @@ export async function runStageToItsEnd(
     } else if (retriesLeft > 0 && repeatable.has(failure.class)) {
       retriesLeft -= 1;
     } else {
-      await control.closeStage({ ...run, step: stage.name, failure });
+      await control.closeStage.executeWithOptions({ summary: `${stage.name} failed` }, [
+        { ...run, step: stage.name, failure },
+      ]);
       throw new StepFailed(failure);
     }
   }
@@ -118,7 +122,9 @@ async function claim(run: RunInput, stage: StagePlan): Promise<void> {
   } catch (error) {
     if (isCancellation(error)) throw error;
     const failure = failureOfStep(error, stage.name);
-    await control.closeStage({ ...run, step: stage.name, failure });
+    await control.closeStage.executeWithOptions({ summary: `${stage.name} failed` }, [
+      { ...run, step: stage.name, failure },
+    ]);
     throw new StepFailed(failure);
   }
 }
