@@ -1,6 +1,5 @@
 // Python environments of this machine, made as the server makes them.
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { ProjectConfig } from '#core/project.ts';
 import type { Run } from '#contract/runs.ts';
 import { createEnvironments, type Environments } from '#environment/environments.ts';
@@ -11,6 +10,7 @@ import type { Client } from '#sdk/client.ts';
 import type { Context } from './context.ts';
 import { CliError } from './errors.ts';
 import { oneLine } from './output.ts';
+import { cachePath } from './settings.ts';
 
 /** What an environment is made from. */
 export interface Recipe {
@@ -22,9 +22,8 @@ export interface Recipe {
 }
 
 export function openEnvironments({ env }: Context): Environments {
-  const cache = env.XDG_CACHE_HOME ?? join(env.HOME ?? homedir(), '.cache');
   return createEnvironments({
-    cacheDir: join(cache, 'assay'),
+    cacheDir: cachePath(env),
     variables: env,
     ...(env.ASSAY_PYTHON ? { python: env.ASSAY_PYTHON } : {}),
     ...(env.ASSAY_INDEX_URL ? { index: { defaultIndex: env.ASSAY_INDEX_URL } } : {}),

@@ -1,11 +1,11 @@
 // What `assay doctor` looks at on this machine. A check never throws: what cannot be found is its result.
 import { execFile } from 'node:child_process';
-import { access, constants, statfs } from 'node:fs/promises';
+import { access, constants, readdir, statfs } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { formatSize } from './quantities.ts';
-import type { Environment } from './settings.ts';
+import { cachePath, type Environment } from './settings.ts';
 
 export interface Check {
   what: string;
@@ -64,21 +64,29 @@ async function checkGit(env: Environment): Promise<Check> {
 }
 
 async function checkUv(env: Environment): Promise<Check> {
-  const answer = await firstLine(env, 'uv', ['--version']);
-  const found = answer?.replace('uv ', '') ?? 'not on PATH';
-  const fix = answer === null ? 'nothing to do: Assay installs its own pinned copy when it is needed' : null;
-  return { what: 'uv', state: answer === null ? 'optional' : 'ok', found, fix };
+  const cached = join(cachePath(env), 'uv');
+  const versions = await readdir(cached).catch(() => []);
+  const program = await findProgram(
+    env,
+    'uv',
+    versions.map((version) => join(cached, version, 'bin')),
+  );
+  const answer = program === null ? null : await firstLine(env, program, ['--version']);
+  if (answer !== null)
+    return { what: 'uv', state: 'ok', found: `${answer.replace('uv ', '')} (${program})`, fix: null };
+  const fix = 'nothing to do: Assay installs its own pinned copy when it is needed';
+  return { what: 'uv', state: 'optional', found: 'not installed yet', fix };
 }
 
 async function checkTemporal(env: Environment): Promise<Check> {
-  const program = env.ASSAY_TEMPORAL_BIN ?? (await findProgram(env, 'temporal'));
+  const program = env.ASSAY_TEMPORAL_BIN ?? (await findProgram(env, 'temporal', [join(cachePath(env), 'bin')]));
   const answer = program === null ? null : await firstLine(env, program, ['--version']);
   if (answer !== null) return { what: 'temporal', state: 'ok', found: `${answer} (${program})`, fix: null };
   const hasGo = (await findProgram(env, 'go')) !== null;
   const fix = hasGo
     ? 'nothing to do: "npm start" gets it once, with Go if no download is reachable'
     : '"npm start" downloads it once; without access to GitHub install Go or set ASSAY_TEMPORAL_BIN';
-  return { what: 'temporal', state: 'optional', found: 'not on PATH', fix };
+  return { what: 'temporal', state: 'optional', found: 'not installed yet', fix };
 }
 
 async function checkDocker(env: Environment): Promise<Check> {
@@ -99,9 +107,9 @@ async function checkDisk(env: Environment): Promise<Check> {
   return { what: 'disk', state: enough ? 'ok' : 'missing', found: `${formatSize(freeBytes)} free at ${home}`, fix };
 }
 
-/** The path of a program on PATH, or null. */
-async function findProgram(env: Environment, name: string): Promise<string | null> {
-  for (const folder of (env.PATH ?? '').split(delimiter).filter(Boolean)) {
+/** The path of a program on PATH or in one of the further folders, or null. */
+async function findProgram(env: Environment, name: string, folders: readonly string[] = []): Promise<string | null> {
+  for (const folder of [...(env.PATH ?? '').split(delimiter).filter(Boolean), ...folders]) {
     const path = join(folder, name);
     const usable = await access(path, constants.X_OK).then(
       () => true,

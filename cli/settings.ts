@@ -91,6 +91,11 @@ export async function writeHosts(env: Environment, hosts: Hosts): Promise<void> 
   await rename(draft, path);
 }
 
+/** What Assay installs for this user: programs, packages and environments. Safe to delete. */
+export function cachePath(env: Environment): string {
+  return join(env.XDG_CACHE_HOME ?? join(env.HOME ?? homedir(), '.cache'), 'assay');
+}
+
 export function trimSlash(url: string): string {
   return url.replace(/\/+$/, '');
 }

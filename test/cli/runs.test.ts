@@ -161,7 +161,7 @@ describe('assay run --wait', () => {
     const { code, out, notes } = await waiting;
     expect(code).toBe(1);
     expect(out).toBe(`tiny/1\tsucceeded\tfailed\n`);
-    expect(notes).toContain('tiny/1: queued');
+    expect(notes).toContain(`tiny/1  ${server.url}/api/v1/runs/tiny%2F1`);
   });
 });
 
