@@ -15,6 +15,7 @@ export interface BuildDeps {
   store: BlobStore;
   sources: SourceCache;
   environments: Environments;
+  publicUrl: string;
 }
 
 /** Answers one line of markdown for the Temporal UI. */
@@ -30,7 +31,7 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
       await keepStepKey(deps.db, id, 'build-environment', environmentInputs(built.identity));
       await setRunEnvironment(deps.db, run.id, built.environmentKey);
       return {
-        result: lineOf(built.environmentKey, built.facts),
+        result: lineOf(`${deps.publicUrl}/api/v1/runs/${run.id}/lock`, built),
         facts: { ...built.facts, environmentKey: built.environmentKey },
       };
     } finally {
@@ -39,8 +40,8 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
   });
 }
 
-function lineOf(key: string, facts: BuiltEnvironment['facts']): string {
+function lineOf(lockUrl: string, { environmentKey, facts }: BuiltEnvironment): string {
   const built = facts.environment === 'hit' ? 'hit' : `built in ${facts.builtMs} ms`;
   const source = facts.file ?? 'no requirement file';
-  return `\`${key.slice(0, 12)}\` from ${source}, Python ${facts.python}: lock ${facts.lock}, environment ${built}`;
+  return `\`${environmentKey.slice(0, 12)}\` from ${source}, Python ${facts.python}: [lock](${lockUrl}) ${facts.lock}, environment ${built}`;
 }

@@ -19,7 +19,10 @@ export interface Judged {
 }
 
 /** A failed gate is a result. The version is made in the transaction that records the result. */
-export async function gate(db: Database, input: ExecutionInput): Promise<Judged> {
+export async function gate(
+  { db, publicUrl }: { db: Database; publicUrl: string },
+  input: ExecutionInput,
+): Promise<Judged> {
   return await asStep(db, { ...input, step: 'gate' }, async () => {
     const { run } = await loadRun(db, input.runId);
     if (run.config === null) throw new TypeError('a resolved run has its configuration');
@@ -38,7 +41,10 @@ export async function gate(db: Database, input: ExecutionInput): Promise<Judged>
       const made = versions.map(({ model, version }) => `version ${version} of model ${model}`).join(', ');
       const sentence = gateSentence(report);
       return {
-        result: { result: report.result, line: `gate ${sentence}${made === '' ? '' : `; ${made}`}` },
+        result: {
+          result: report.result,
+          line: `gate ${sentence}${made === '' ? '' : `; ${made}`} ([manifest](${publicUrl}/api/v1/runs/${run.id}/manifest)).`,
+        },
         facts: { result: report.result, sentence, versions, deleteAfter },
       };
     });

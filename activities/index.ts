@@ -25,7 +25,7 @@ export function createActivities(deps: ControlDeps) {
     inspectAttempt: guarded((input: StageId) => inspectAttempt(db, input)),
     closeStage: guarded((input: Parameters<typeof closeStage>[1]) => closeStage(db, input)),
     persist: guarded((input: ExecutionInput) => persist(deps, input)),
-    gate: guarded((input: ExecutionInput) => gate(db, input)),
+    gate: guarded((input: ExecutionInput) => gate(deps, input)),
     promote: guarded((input: ExecutionInput) => promote(db, input)),
     showAttention: guarded((input: Parameters<typeof showAttention>[1]) => showAttention(db, input)),
     finishRun: guarded((input: FinishInput) => finishRun(db, input)),

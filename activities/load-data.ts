@@ -21,6 +21,7 @@ export interface LoadDeps {
   db: Database;
   lake: Lake;
   sources: SourceCache;
+  publicUrl: string;
 }
 
 type Ingredient = QueryIngredient | DatasetIngredient;
@@ -40,7 +41,8 @@ export async function loadData(deps: LoadDeps, input: ExecutionInput): Promise<s
     if (complete) await keepStepKey(deps.db, id, 'load-data', loadDataInputs({ sources: ingredients }));
     const rows = await listRunData(deps.db, run.id);
     const facts = Object.fromEntries(rows.map((row) => [row.name, { to: row.to, digest: row.digest, ...row.facts }]));
-    return { result: rows.map(lineOf).join('; '), facts };
+    const url = `${deps.publicUrl}/api/v1/runs/${run.id}/data`;
+    return { result: `${rows.map(lineOf).join('; ')} ([all data](${url}))`, facts };
   });
 }
 

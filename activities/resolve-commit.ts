@@ -115,7 +115,7 @@ function linesOf(publicUrl: string, { run, project }: LoadedRun): { run: string;
   const label = `${project.name}/${run.number}`;
   const branch = run.branch === null ? '' : ` on ${run.branch}`;
   return {
-    run: `[${label}](${publicUrl}/api/v1/runs/${run.id})${run.name === null ? '' : ` ${run.name}`}, owner ${run.owner}, as of ${run.asOf}, seed ${run.seed}`,
+    run: `[${label}](${publicUrl}/api/v1/runs/${run.id})${run.name === null ? '' : ` ${run.name}`}, owner ${run.owner}, as of ${run.asOf.replace(' ', 'T').replace('+00', 'Z')}, seed ${run.seed}`,
     commit: `\`${run.commit?.slice(0, 12)}\`${branch}: ${run.commitMessage ?? ''} ([source](${publicUrl}/api/v1/runs/${run.id}/source))`,
   };
 }
