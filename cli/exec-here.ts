@@ -174,7 +174,7 @@ async function loadFromServer(
   const client = createClient({ url: server.url, token: server.token ?? '' });
   try {
     await mkdir(dirname(target), { recursive: true });
-    await load(client, source, root, target, asOf);
+    await load(client, source, root, target);
     context.terminal.note(`${source.to} comes from ${server.url}, as of ${asOf}.`);
   } catch (error) {
     if (!(error instanceof UnreachableError || error instanceof ApiError)) throw error;
@@ -182,7 +182,7 @@ async function loadFromServer(
   }
 }
 
-async function load(client: Client, source: DataSource, root: string, target: string, asOf: string): Promise<void> {
+async function load(client: Client, source: DataSource, root: string, target: string): Promise<void> {
   if (source.kind === 'query') {
     const query = await readFile(join(root, source.query), 'utf8');
     const snapshot = await client.lake.query({ query });
@@ -190,7 +190,7 @@ async function load(client: Client, source: DataSource, root: string, target: st
     return;
   }
   const { latest } = await client.datasets.get(source.dataset);
-  if (latest !== null && latest.committedAt <= asOf) await fetchDataset(client, source.dataset, latest.version, target);
+  if (latest !== null) await fetchDataset(client, source.dataset, latest.version, target);
 }
 
 async function exists(path: string): Promise<boolean> {
