@@ -1,5 +1,5 @@
 // The one translation from what happened to what Temporal does about it, applied to every activity.
-import { ApplicationFailure, Context, type Info } from '@temporalio/activity';
+import { ApplicationFailure, Context } from '@temporalio/activity';
 import { DomainError, type ErrorCode } from '#core/errors.ts';
 import type { FailureClass } from '#core/run.ts';
 
@@ -24,7 +24,7 @@ export function failureClassOf(code: ErrorCode): FailureClass {
 /** Programmer mistakes: repeating them can not help. */
 const mistakes = [TypeError, RangeError, ReferenceError, SyntaxError];
 
-export function toTemporalFailure(error: unknown): unknown {
+function toTemporalFailure(error: unknown): unknown {
   if (error instanceof DomainError) {
     const details = [{ class: failureClassOf(error.code), details: error.details }];
     return ApplicationFailure.create({ message: error.message, type: error.code, nonRetryable: true, details });
@@ -71,5 +71,3 @@ export function currentContext(): Context | null {
     throw error;
   }
 }
-
-export type ActivityInfo = Info;

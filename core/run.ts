@@ -32,7 +32,6 @@ export const platformSteps = [
   'gate',
   'promote',
 ] as const;
-export type PlatformStep = (typeof platformSteps)[number];
 
 export const gateResults = ['passed', 'failed', 'none'] as const;
 export type GateResult = (typeof gateResults)[number];

@@ -50,7 +50,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
 }
 
 /** Starts what is due; answers how many rows were taken. */
-export async function dispatchOnce(deps: DispatcherDeps): Promise<number> {
+async function dispatchOnce(deps: DispatcherDeps): Promise<number> {
   const rows = await takeForDispatch(deps.connection.db, { max: batchMax, staleMs });
   await Promise.all(rows.map((row) => dispatch(deps, row)));
   return rows.length;

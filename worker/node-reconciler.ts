@@ -46,7 +46,7 @@ export function startNodeReconciler(deps: NodeReconcilerDeps): { stop(): Promise
 }
 
 /** The names are listed before Postgres is asked, so that a launch made in between is never taken for a leftover. */
-export async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
+async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
   const held = await deps.runner.list();
   const directories = await readdir(deps.workDir).catch(() => []);
   const open = new Set((await openLaunches(deps.db, deps.nodeId)).map((attempt) => attempt.launch));

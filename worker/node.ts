@@ -79,7 +79,7 @@ async function findGpus(): Promise<Gpu[]> {
   }
 }
 
-export function readGpu(line: string): Gpu {
+function readGpu(line: string): Gpu {
   const [id = '', name = '', memory = '0', driver = ''] = line.split(',').map((field) => field.trim());
   const model = /\b([a-z]{1,4}\d{1,4}[a-z]?)\b/i.exec(name.replace(/nvidia|tesla|geforce/gi, ''));
   return { id, name, type: (model?.[1] ?? 'gpu').toLowerCase(), memoryMib: Number(memory), driver };

@@ -37,7 +37,7 @@ export function startRunReconciler(deps: ReconcilerDeps): { stop(): Promise<void
 }
 
 /** One pass; when another process holds the lock it does nothing. */
-export async function reconcileRuns(deps: ReconcilerDeps): Promise<void> {
+async function reconcileRuns(deps: ReconcilerDeps): Promise<void> {
   await deps.connection.db.transaction(async (tx) => {
     const lock = await tx.execute<{ held: boolean }>(sql`select pg_try_advisory_xact_lock(${reconcilerLock}) as held`);
     if (lock.rows[0]?.held !== true) return;
