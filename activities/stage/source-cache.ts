@@ -27,7 +27,9 @@ async function extractOnce(store: BlobStore, cacheDir: string, sha256: string): 
   if (await exists(directory)) return directory;
   const fresh = join(cacheDir, `.${sha256}.${process.pid}.${Date.now()}`);
   try {
-    await mkdir(fresh, { recursive: true });
+    // Other projects' stages, which may run as the same account, have no business here: they get copies.
+    await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+    await mkdir(fresh);
     await extractSource(await store.get(sha256), fresh, { limits });
     await rename(fresh, directory).catch(async (error: unknown) => {
       if (!(await exists(directory))) throw error;
