@@ -4,8 +4,8 @@ import type { Client } from '#sdk/client.ts';
 import type { Context, JsonOption } from './context.ts';
 import { type ExitCode, exitCodes } from './errors.ts';
 import { formatJson } from './output.ts';
-import { createProgress } from './progress.ts';
-import { formatFailure, formatOutcome } from './run-outcome.ts';
+import { createProgress } from '#cli/show/progress.ts';
+import { formatFailure, formatOutcome } from '#cli/show/run-outcome.ts';
 import type { Terminal } from './terminal.ts';
 
 /** Shows the progress, then the outcome; answers with the exit code that says how it went. */

@@ -5,13 +5,13 @@ import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { CliError } from '#cli/errors.ts';
-import { type FolderFile, readFolder } from '#cli/folder-files.ts';
+import { type FolderFile, readFolder } from '#cli/files/folder-files.ts';
 import { formatJson, formatTable } from '#cli/output.ts';
 import { collectPages } from '#cli/pages.ts';
-import { inParallel } from '#cli/parallel.ts';
-import { formatAge, formatSize } from '#cli/quantities.ts';
+import { inParallel } from '#cli/files/parallel.ts';
+import { formatAge, formatSize } from '#cli/show/quantities.ts';
 import type { Client } from '#sdk/client.ts';
-import { parseCount } from './ls.ts';
+import { parseCount } from '#cli/words/counts.ts';
 
 interface ShowOptions extends JsonOption {
   version?: number;

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { exitCodes } from '#cli/errors.ts';
-import { type Check, checkMachine } from '#cli/machine-checks.ts';
+import { type Check, checkMachine } from '#cli/doctor/machine-checks.ts';
 import { formatJson, oneLine } from '#cli/output.ts';
-import { checkServer } from '#cli/server-checks.ts';
+import { checkServer } from '#cli/doctor/server-checks.ts';
 
 const marks = { ok: '✓', missing: '✗', optional: '-' } as const;
 const styles = { ok: 'green', missing: 'red', optional: 'dim' } as const;

@@ -2,12 +2,12 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
-import { downloadVerified, safeTarget } from '#cli/download-file.ts';
+import { downloadVerified, safeTarget } from '#cli/files/download-file.ts';
 import { CliError } from '#cli/errors.ts';
 import { formatJson } from '#cli/output.ts';
-import { inParallel } from '#cli/parallel.ts';
-import { parseRun } from '#cli/project-here.ts';
-import { formatSize } from '#cli/quantities.ts';
+import { inParallel } from '#cli/files/parallel.ts';
+import { parseRun } from '#cli/project/project-here.ts';
+import { formatSize } from '#cli/show/quantities.ts';
 import type { Artifact } from '#contract/artifacts.ts';
 import { didYouMean } from '#core/nearest.ts';
 

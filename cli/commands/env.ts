@@ -1,10 +1,16 @@
 import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
-import { openEnvironments, type Recipe, recipeOfFiles, recipeOfRun, watchInstalling } from '#cli/local-environments.ts';
-import { readEnvironmentChoice } from '#cli/local-project.ts';
+import {
+  openEnvironments,
+  type Recipe,
+  recipeOfFiles,
+  recipeOfRun,
+  watchInstalling,
+} from '#cli/stage/local-environments.ts';
+import { readEnvironmentChoice } from '#cli/project/local-project.ts';
 import { formatJson } from '#cli/output.ts';
-import { findRoot, parseRun } from '#cli/project-here.ts';
+import { findRoot, parseRun } from '#cli/project/project-here.ts';
 import { isFrozen } from '#environment/lock.ts';
 import type { Environments } from '#environment/environments.ts';
 

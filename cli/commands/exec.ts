@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import { collect, parseAssignments } from '#cli/assignments.ts';
+import { collect, parseAssignments } from '#cli/words/assignments.ts';
 import type { Context } from '#cli/context.ts';
 import { CliError } from '#cli/errors.ts';
-import { execHere } from '#cli/exec-here.ts';
-import { execRun } from '#cli/exec-run.ts';
-import { findRoot, parseRun } from '#cli/project-here.ts';
-import { isRunReference } from '#cli/run-reference.ts';
-import { parseSeed } from '#cli/seeds.ts';
+import { execHere } from '#cli/stage/exec-here.ts';
+import { execRun } from '#cli/stage/exec-run.ts';
+import { findRoot, parseRun } from '#cli/project/project-here.ts';
+import { isRunReference } from '#cli/words/run-reference.ts';
+import { parseSeed } from '#cli/words/seeds.ts';
 
 interface ExecOptions {
   param?: string[];

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Context } from '#cli/context.ts';
 import { CliError } from '#cli/errors.ts';
-import { findRoot, nameOfFolder, projectFileName } from '#cli/project-here.ts';
-import { openWorkingTree } from '#cli/tree-listing.ts';
+import { findRoot, nameOfFolder, projectFileName } from '#cli/project/project-here.ts';
+import { openWorkingTree } from '#cli/project/tree-listing.ts';
 import { draftProjectFile } from '#contract/draft.ts';
 
 interface InitOptions {

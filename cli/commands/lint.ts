@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { exitCodes } from '#cli/errors.ts';
-import { type Finding, lintProject } from '#cli/lint.ts';
+import { type Finding, lintProject } from '#cli/project/lint.ts';
 import { formatJson, oneLine } from '#cli/output.ts';
-import { findRoot } from '#cli/project-here.ts';
+import { findRoot } from '#cli/project/project-here.ts';
 
 export function addLintCommand(program: Command, context: Context): void {
   program

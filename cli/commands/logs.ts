@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context } from '#cli/context.ts';
-import { parseRun } from '#cli/project-here.ts';
+import { parseRun } from '#cli/project/project-here.ts';
 import type { Client } from '#sdk/client.ts';
-import { parseCount } from './ls.ts';
+import { parseCount } from '#cli/words/counts.ts';
 
 interface LogOptions {
   follow?: boolean;

@@ -1,9 +1,10 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { type Cell, formatJson, formatTable } from '#cli/output.ts';
-import { formatAge, formatDuration } from '#cli/quantities.ts';
-import { styledGate, styledStatus } from '#cli/statuses.ts';
+import { formatAge, formatDuration } from '#cli/show/quantities.ts';
+import { styledGate, styledStatus } from '#cli/show/statuses.ts';
+import { parseCount } from '#cli/words/counts.ts';
 import type { RunSummary } from '#contract/runs.ts';
 
 interface ListOptions extends JsonOption {
@@ -45,12 +46,6 @@ export function addLsCommand(program: Command, context: Context): void {
     .option('-n, --limit <count>', 'how many at most', parseCount, 20)
     .option('--json', 'print what the API answers')
     .action((options: ListOptions) => list(context, options));
-}
-
-/** For commander: a whole number above zero. */
-export function parseCount(text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('Expected a whole number above zero.');
 }
 
 async function list(context: Context, { json, limit, ...query }: ListOptions): Promise<void> {

@@ -3,8 +3,8 @@ import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { formatJson, formatTable } from '#cli/output.ts';
 import { collectPages } from '#cli/pages.ts';
-import { formatAge } from '#cli/quantities.ts';
-import { styledGate } from '#cli/statuses.ts';
+import { formatAge } from '#cli/show/quantities.ts';
+import { styledGate } from '#cli/show/statuses.ts';
 import type { Promotion } from '#contract/models.ts';
 import type { Client } from '#sdk/client.ts';
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { type Cell, formatJson, formatTable } from '#cli/output.ts';
-import { formatAge } from '#cli/quantities.ts';
+import { formatAge } from '#cli/show/quantities.ts';
 import type { Node } from '#contract/nodes.ts';
 
 const columns = [

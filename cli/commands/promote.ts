@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { formatJson } from '#cli/output.ts';
-import { parseCount } from './ls.ts';
+import { parseCount } from '#cli/words/counts.ts';
 
 interface PromoteOptions extends JsonOption {
   alias: string;

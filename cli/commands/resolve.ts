@@ -1,8 +1,8 @@
 import { Argument, type Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
-import { parseRun } from '#cli/project-here.ts';
-import { reportRun } from '#cli/run-line.ts';
+import { parseRun } from '#cli/project/project-here.ts';
+import { reportRun } from '#cli/show/run-line.ts';
 
 type Action = 'retry' | 'abort';
 

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
-import { parseRun } from '#cli/project-here.ts';
-import { reportRun } from '#cli/run-line.ts';
+import { parseRun } from '#cli/project/project-here.ts';
+import { reportRun } from '#cli/show/run-line.ts';
 import { waitForRun } from '#cli/wait.ts';
 
 interface RetryOptions extends JsonOption {

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { type Command, Option } from 'commander';
-import { areAssignments, collect, parseAssignments } from '#cli/assignments.ts';
+import { areAssignments, collect, parseAssignments } from '#cli/words/assignments.ts';
 import { connect } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
-import { parseInstant } from '#cli/instants.ts';
+import { parseInstant } from '#cli/words/instants.ts';
 import { formatJson } from '#cli/output.ts';
-import { parseRun } from '#cli/project-here.ts';
-import { type CodeChoice, provideCode } from '#cli/provide-code.ts';
-import { parseSeed } from '#cli/seeds.ts';
+import { parseRun } from '#cli/project/project-here.ts';
+import { type CodeChoice, provideCode } from '#cli/project/provide-code.ts';
+import { parseSeed } from '#cli/words/seeds.ts';
 import { waitForRun } from '#cli/wait.ts';
 import type { RunSummary, SubmitRun } from '#contract/runs.ts';
 import { UnreachableError } from '#sdk/api-error.ts';

@@ -2,9 +2,9 @@ import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { formatJson, formatTable } from '#cli/output.ts';
-import { projectNameHere } from '#cli/project-here.ts';
+import { projectNameHere } from '#cli/project/project-here.ts';
 import { readHidden } from '#cli/prompt.ts';
-import { formatAge } from '#cli/quantities.ts';
+import { formatAge } from '#cli/show/quantities.ts';
 
 interface SecretOptions extends JsonOption {
   project?: string;

@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { formatJson } from '#cli/output.ts';
-import { parseRun } from '#cli/project-here.ts';
-import { formatRun } from '#cli/run-page.ts';
+import { parseRun } from '#cli/project/project-here.ts';
+import { formatRun } from '#cli/show/run-page.ts';
 
 export function addShowCommand(program: Command, context: Context): void {
   program

@@ -3,10 +3,10 @@ import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { formatJson, formatTable } from '#cli/output.ts';
 import { collectPages } from '#cli/pages.ts';
-import { formatAge } from '#cli/quantities.ts';
+import { formatAge } from '#cli/show/quantities.ts';
 import type { IssueToken, Token } from '#contract/tokens.ts';
 import { roles } from '#core/role.ts';
-import { parseCount } from './ls.ts';
+import { parseCount } from '#cli/words/counts.ts';
 
 interface CreateOptions extends JsonOption {
   role: IssueToken['role'];

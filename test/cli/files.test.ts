@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { downloadVerified, safeTarget } from '#cli/download-file.ts';
-import { readFolder } from '#cli/folder-files.ts';
+import { downloadVerified, safeTarget } from '#cli/files/download-file.ts';
+import { readFolder } from '#cli/files/folder-files.ts';
 
 let dir: string;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatFields, formatTable, oneLine } from '#cli/output.ts';
-import { formatAge, formatDuration, formatNumber, formatSize } from '#cli/quantities.ts';
+import { formatAge, formatDuration, formatNumber, formatSize } from '#cli/show/quantities.ts';
 import { createRecordingTerminal } from './terminals.ts';
 
 const screen = createRecordingTerminal({ columns: 40 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { createProgress, drawProgress } from '#cli/progress.ts';
+import { createProgress, drawProgress } from '#cli/show/progress.ts';
 import type { RunSummary, Step } from '#contract/runs.ts';
-import { describeStep } from '#cli/step-facts.ts';
+import { describeStep } from '#cli/show/step-facts.ts';
 import { exitCodeOf } from '#cli/wait.ts';
 import { createRecordingTerminal } from './terminals.ts';
 

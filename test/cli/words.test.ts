@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { areAssignments, parseAssignments } from '#cli/assignments.ts';
-import { parseInstant } from '#cli/instants.ts';
-import { isRunReference, parseRunReference } from '#cli/run-reference.ts';
+import { areAssignments, parseAssignments } from '#cli/words/assignments.ts';
+import { parseInstant } from '#cli/words/instants.ts';
+import { isRunReference, parseRunReference } from '#cli/words/run-reference.ts';
 
 const here = () => Promise.resolve('digits');
 

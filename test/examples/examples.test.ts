@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openWorkingTree } from '#cli/tree-listing.ts';
+import { openWorkingTree } from '#cli/project/tree-listing.ts';
 import { readDeclaredParams, readProject } from '#contract/read-project.ts';
 
 const run = promisify(execFile);

@@ -3,9 +3,9 @@ import { stat, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { projectNameFrom } from '#core/names.ts';
-import type { Context } from './context.ts';
-import { CliError } from './errors.ts';
-import { parseRunReference } from './run-reference.ts';
+import type { Context } from '#cli/context.ts';
+import { CliError } from '#cli/errors.ts';
+import { parseRunReference } from '#cli/words/run-reference.ts';
 
 export const projectFileName = 'assay.yaml';
 

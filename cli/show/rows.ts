@@ -1,6 +1,6 @@
 // Rows of the lake as a table.
-import { type Cell, formatTable } from './output.ts';
-import type { Terminal } from './terminal.ts';
+import { type Cell, formatTable } from '#cli/output.ts';
+import type { Terminal } from '#cli/terminal.ts';
 
 type Row = Record<string, unknown>;
 

@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { lstat, readFile } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { promisify } from 'node:util';
-import { ignoredPaths } from './checkout.ts';
-import { inParallel } from './parallel.ts';
+import { ignoredPaths } from '#cli/checkout.ts';
+import { inParallel } from '#cli/files/parallel.ts';
 
 export interface IgnoredInput {
   path: string;

@@ -2,7 +2,7 @@
 import { ApiError, UnreachableError } from '#sdk/api-error.ts';
 import { createClient } from '#sdk/client.ts';
 import type { Check } from './machine-checks.ts';
-import { type Environment, findServer, type Server } from './settings.ts';
+import { type Environment, findServer, type Server } from '#cli/settings.ts';
 
 /** Whether a server answers, and whether it knows the token. */
 export async function checkServer(env: Environment): Promise<Check[]> {

@@ -1,5 +1,5 @@
 // Instants as people type them.
-import { CliError } from './errors.ts';
+import { CliError } from '#cli/errors.ts';
 
 const complete = /^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)$/;
 const dateOnly = /^\d{4}-\d\d-\d\d$/;

@@ -4,12 +4,12 @@ import type { Params } from '#core/project.ts';
 import type { RunDatum } from '#contract/artifacts.ts';
 import type { Metric } from '#contract/metrics.ts';
 import type { Attempt, Run, Step } from '#contract/runs.ts';
-import { type Cell, formatFields, formatTable, oneLine } from './output.ts';
+import { type Cell, formatFields, formatTable, oneLine } from '#cli/output.ts';
 import { formatDuration, formatNumber, formatSize } from './quantities.ts';
 import { formatFailure, formatGate, formatHeadline } from './run-outcome.ts';
 import { lookOf, styledStatus } from './statuses.ts';
 import { describeDatum, describeEnvironment, describeStep } from './step-facts.ts';
-import type { Terminal } from './terminal.ts';
+import type { Terminal } from '#cli/terminal.ts';
 
 export interface RunFacts {
   run: Run;

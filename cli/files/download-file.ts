@@ -5,7 +5,7 @@ import { chmod, lstat, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { CliError } from './errors.ts';
+import { CliError } from '#cli/errors.ts';
 import { hashFile } from './folder-files.ts';
 
 export interface ExpectedFile {

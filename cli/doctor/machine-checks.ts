@@ -4,8 +4,8 @@ import { access, constants, readdir, statfs } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { formatSize } from './quantities.ts';
-import { cachePath, type Environment } from './settings.ts';
+import { formatSize } from '#cli/show/quantities.ts';
+import { cachePath, type Environment } from '#cli/settings.ts';
 
 export interface Check {
   what: string;

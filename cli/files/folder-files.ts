@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { CliError } from './errors.ts';
+import { CliError } from '#cli/errors.ts';
 import { inParallel } from './parallel.ts';
 
 export interface FolderFile {

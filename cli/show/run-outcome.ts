@@ -1,10 +1,10 @@
 // How a run ended: its status, why, the gate's rules, the versions it made.
 import type { GateReport } from '#core/gate.ts';
 import type { Run } from '#contract/runs.ts';
-import { type Cell, formatTable, logLine, oneLine } from './output.ts';
+import { type Cell, formatTable, logLine, oneLine } from '#cli/output.ts';
 import { formatDuration, formatNumber } from './quantities.ts';
 import { styledGate, styledStatus } from './statuses.ts';
-import type { Terminal } from './terminal.ts';
+import type { Terminal } from '#cli/terminal.ts';
 
 /** In a pipe one line: label, status, gate result. */
 export function formatOutcome(terminal: Terminal, run: Run): string {

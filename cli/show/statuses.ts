@@ -1,7 +1,7 @@
 // How states look: one mark and one colour each, the same in every table.
 import type { GateResult, RunStatus, StepStatus } from '#core/run.ts';
-import type { Styled } from './output.ts';
-import type { Style } from './terminal.ts';
+import type { Styled } from '#cli/output.ts';
+import type { Style } from '#cli/terminal.ts';
 
 interface Look {
   mark: string;

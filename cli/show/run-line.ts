@@ -1,7 +1,7 @@
 // The one line that says what a command did to a run.
 import type { RunSummary } from '#contract/runs.ts';
-import type { Context, JsonOption } from './context.ts';
-import { formatJson } from './output.ts';
+import type { Context, JsonOption } from '#cli/context.ts';
+import { formatJson } from '#cli/output.ts';
 
 /** In a pipe: the label, a tab, the status. */
 export function reportRun({ terminal }: Context, run: RunSummary, options: JsonOption, what: string): void {

@@ -1,5 +1,5 @@
 // Runs are named `digits/42`, by id, or inside a checkout just `42`.
-import { CliError } from './errors.ts';
+import { CliError } from '#cli/errors.ts';
 
 const uuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 const numbered = /^[a-z0-9][a-z0-9._-]*\/\d+$/;

@@ -7,10 +7,10 @@ import { type Lock, readLock } from '#environment/lock.ts';
 import type { Interpreter } from '#environment/python/interpreters.ts';
 import type { LocalPackage } from '#environment/sources/local-packages.ts';
 import type { Client } from '#sdk/client.ts';
-import type { Context } from './context.ts';
-import { CliError } from './errors.ts';
-import { oneLine } from './output.ts';
-import { cachePath } from './settings.ts';
+import type { Context } from '#cli/context.ts';
+import { CliError } from '#cli/errors.ts';
+import { oneLine } from '#cli/output.ts';
+import { cachePath } from '#cli/settings.ts';
 
 /** What an environment is made from. */
 export interface Recipe {

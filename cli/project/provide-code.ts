@@ -1,17 +1,17 @@
 // Which commit a run is of, and seeing to it that the server has it.
-import { openAsBlob, realpathSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Run, SubmitRun } from '#contract/runs.ts';
 import { ApiError } from '#sdk/api-error.ts';
 import type { Client } from '#sdk/client.ts';
-import { type Checkout, createBundle, createPatch, readCheckout, recentCommits } from './checkout.ts';
-import type { Context } from './context.ts';
-import { CliError } from './errors.ts';
-import { findIgnoredInputs } from './ignored-inputs.ts';
+import { type Checkout, createPatch, readCheckout } from '#cli/checkout.ts';
+import type { Context } from '#cli/context.ts';
+import { CliError } from '#cli/errors.ts';
+import { isDirty, nameIgnoredInputs, refuseDirty } from './clean-checkout.ts';
 import { readLocalProject } from './local-project.ts';
 import { findRoot, projectFileName, projectNameAt } from './project-here.ts';
 import { resolveCommit } from './resolve-commit.ts';
+import { sendCommit } from './send-commit.ts';
 
 export interface CodeChoice {
   project: string;
@@ -26,8 +26,6 @@ interface CodeOptions {
   command: readonly string[] | null;
 }
 
-/** How many commits of the history the server is asked about, to send only what it lacks. */
-const historyMax = 200;
 /** The server's limit for a stored patch, before base64. */
 const patchBytesMax = 6_000_000;
 
@@ -98,24 +96,6 @@ async function sendTree(client: Client, project: string, { root }: Checkout): Pr
   }
 }
 
-async function sendCommit(
-  client: Client,
-  project: string,
-  root: string,
-  commit: string,
-  objectDir?: string,
-): Promise<void> {
-  const asked = [...new Set([commit, ...(await recentCommits(root, historyMax))])];
-  const { have } = await client.code.negotiate(project, asked);
-  if (have.includes(commit)) return;
-  const bundle = await createBundle(root, commit, have, objectDir);
-  try {
-    await client.code.sendBundle(project, commit, await openAsBlob(bundle));
-  } finally {
-    await rm(dirname(bundle), { recursive: true, force: true });
-  }
-}
-
 /** Code comes from the checkout, so the project gets no remote; a remote is given to it with `assay projects set`. */
 async function ensureProject(client: Client, name: string, { branch }: Checkout): Promise<void> {
   try {
@@ -149,53 +129,4 @@ async function checkProject(
   const { config, warnings } = await readLocalProject(root, command, project);
   for (const { file, line, message } of warnings) terminal.note(`${file}:${line} ${message}`);
   for (const sentence of config.notYet) terminal.note(sentence);
-}
-
-const codeEndings = /\.(py|pyx|ipynb|sql|sh|ya?ml|toml|cfg|ini)$/i;
-const namesMax = 20;
-
-/** Untracked code would be missing from the run without a word; other untracked files are only mentioned. */
-function refuseDirty({ terminal }: Context, { dirty, untracked }: Checkout): void {
-  const untrackedCode = untracked.filter((path) => codeEndings.test(path));
-  const lines = [
-    ...dirty.map(({ status, path }) => `${status.replaceAll('.', ' ')} ${path}`),
-    ...untrackedCode.map((path) => `?? ${path}`),
-  ];
-  if (lines.length > 0) {
-    const details =
-      lines.length > namesMax ? [...lines.slice(0, namesMax), `… and ${lines.length - namesMax} more`] : lines;
-    throw new CliError(
-      'The checkout has changes that no commit holds. Commit them, or run with --dirty, which stores them as a patch and bars promotion:',
-      { details },
-    );
-  }
-  const others = untracked.filter((path) => !codeEndings.test(path));
-  if (others.length > 0) terminal.note(`Not part of the run, because no commit holds them: ${listed(others)}`);
-}
-
-function isDirty({ dirty, untracked }: Checkout): boolean {
-  return dirty.length > 0 || untracked.length > 0;
-}
-
-async function nameIgnoredInputs({ terminal }: Context, { root }: Checkout): Promise<void> {
-  for (const { path, mentionedIn } of await findIgnoredInputs(root)) {
-    terminal.note(
-      `${path} is ignored by git and not part of the run, but ${mentionedIn} names it. If it is data: assay data add ${datasetNameOf(path)} ${path}`,
-    );
-  }
-}
-
-function datasetNameOf(path: string): string {
-  const last = path.split('/').findLast((part) => part !== '') ?? 'data';
-  return (
-    last
-      .toLowerCase()
-      .replaceAll(/[^a-z0-9._-]+/g, '-')
-      .replace(/^[^a-z0-9]+/, '') || 'data'
-  );
-}
-
-function listed(paths: readonly string[]): string {
-  const shown = paths.slice(0, 5).join(', ');
-  return paths.length > 5 ? `${shown} and ${paths.length - 5} more` : shown;
 }

@@ -13,10 +13,10 @@ import type { StageData } from '#core/stage-variables.ts';
 import type { RunDatum } from '#contract/artifacts.ts';
 import type { Run } from '#contract/runs.ts';
 import type { Client } from '#sdk/client.ts';
-import { downloadVerified, safeTarget } from './download-file.ts';
-import { CliError } from './errors.ts';
-import { inParallel } from './parallel.ts';
-import { openWorkingTree } from './tree-listing.ts';
+import { downloadVerified, safeTarget } from '#cli/files/download-file.ts';
+import { CliError } from '#cli/errors.ts';
+import { inParallel } from '#cli/files/parallel.ts';
+import { openWorkingTree } from '#cli/project/tree-listing.ts';
 
 const downloadsMax = 4;
 

@@ -6,9 +6,9 @@ import type { DataSource } from '#core/project.ts';
 import { ApiError, UnreachableError } from '#sdk/api-error.ts';
 import { createClient } from '#sdk/client.ts';
 import type { Client } from '#sdk/client.ts';
-import type { Context } from './context.ts';
+import type { Context } from '#cli/context.ts';
 import { type LocalProject, readLocalProject } from './local-project.ts';
-import { findServer } from './settings.ts';
+import { findServer } from '#cli/settings.ts';
 
 export interface Finding {
   level: 'error' | 'warning' | 'note';

@@ -1,6 +1,6 @@
 import { didYouMean } from '#core/nearest.ts';
 import type { ProjectConfig, Stage } from '#core/project.ts';
-import { CliError } from './errors.ts';
+import { CliError } from '#cli/errors.ts';
 
 /** @throws CliError that names the stages there are. */
 export function findStage(config: ProjectConfig, name: string): Stage {

@@ -1,21 +1,17 @@
 // `assay exec STAGE`: one stage in this very folder. Nothing is recorded; uncommitted changes are what it is for.
 import { mkdir, mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { writeParamsFile } from '#contract/params-file.ts';
 import { readDeclaredParams, seedOf } from '#contract/read-project.ts';
 import { renderParams } from '#core/param-styles.ts';
 import { narrowParams, type Overrides, resolveParams } from '#core/params.ts';
-import type { DataSource, Params, ProjectConfig, Stage } from '#core/project.ts';
-import type { StageData } from '#core/stage-variables.ts';
-import { ApiError, UnreachableError } from '#sdk/api-error.ts';
-import { type Client, createClient } from '#sdk/client.ts';
-import type { Context } from './context.ts';
+import type { Params, ProjectConfig, Stage } from '#core/project.ts';
+import type { Context } from '#cli/context.ts';
 import { openEnvironments, recipeOfFiles, watchInstalling } from './local-environments.ts';
-import { type LocalProject, readLocalProject } from './local-project.ts';
-import { fetchDataset, formatOf, save } from './run-material.ts';
-import { findServer } from './settings.ts';
+import { type LocalProject, readLocalProject } from '#cli/project/local-project.ts';
 import { directoriesOf, launch, paramsFileOf, type StageSetting, variablesOf } from './stage-command.ts';
+import { loadDataHere } from './data-here.ts';
 import { findStage } from './find-stage.ts';
 
 export interface ExecHere {
@@ -61,7 +57,7 @@ async function prepare(
     scratch: given.scratch,
     environment: given.environment,
     secrets: secretsHere(context, config, stage),
-    data: await loadData(context, config.data, root, asOf),
+    data: await loadDataHere(context, config.data, root, asOf),
     identity: {
       runId: 'local',
       runName: `${config.project}/local`,
@@ -124,7 +120,7 @@ async function localEnvironment(
   { root, config }: LocalProject,
 ): Promise<StageSetting['environment']> {
   const path = join(root, '.venv');
-  if (!(await exists(path))) {
+  if ((await stat(path).catch(() => null)) === null) {
     context.terminal.note('Making .venv from the requirement files here (assay env does this too) …');
     const environments = openEnvironments(context);
     const { lock, interpreter, packages } = await recipeOfFiles(context, environments, root, config);
@@ -146,56 +142,4 @@ function secretsHere({ env, terminal }: Context, config: ProjectConfig, stage: S
   const asFile = stage.secrets.filter((name) => config.secretFiles.includes(name) && env[name] !== undefined);
   if (asFile.length > 0) terminal.note(`Taken as paths of files, as the stage expects them: ${asFile.join(', ')}`);
   return Object.fromEntries(stage.secrets.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
-}
-
-/** What lies here already is used; the rest comes from the lake as it is now. */
-async function loadData(
-  context: Context,
-  sources: readonly DataSource[],
-  root: string,
-  asOf: string,
-): Promise<StageData[]> {
-  for (const source of sources) {
-    const target = join(root, source.to);
-    if (await exists(target)) context.terminal.note(`${source.to} is used as it lies here.`);
-    else await loadFromServer(context, source, root, target, asOf);
-  }
-  return sources.map(({ name, to, kind }) => ({ name, path: join(root, to), isFolder: kind === 'dataset' }));
-}
-
-async function loadFromServer(
-  context: Context,
-  source: DataSource,
-  root: string,
-  target: string,
-  asOf: string,
-): Promise<void> {
-  const server = await findServer(context.env);
-  const client = createClient({ url: server.url, token: server.token ?? '' });
-  try {
-    await mkdir(dirname(target), { recursive: true });
-    await load(client, source, root, target);
-    context.terminal.note(`${source.to} comes from ${server.url}, as of ${asOf}.`);
-  } catch (error) {
-    if (!(error instanceof UnreachableError || error instanceof ApiError)) throw error;
-    context.terminal.note(`${source.to} is missing and could not be loaded: ${error.message}`);
-  }
-}
-
-async function load(client: Client, source: DataSource, root: string, target: string): Promise<void> {
-  if (source.kind === 'query') {
-    const query = await readFile(join(root, source.query), 'utf8');
-    const snapshot = await client.lake.query({ query });
-    await save(await client.lake.openSnapshot(snapshot.id, formatOf(source.to)), target);
-    return;
-  }
-  const { latest } = await client.datasets.get(source.dataset);
-  if (latest !== null) await fetchDataset(client, source.dataset, latest.version, target);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -1,6 +1,6 @@
 // What a step found, in a few words.
 import type { Step } from '#contract/runs.ts';
-import { oneLine } from './output.ts';
+import { oneLine } from '#cli/output.ts';
 import { formatDuration, formatSize } from './quantities.ts';
 
 type Facts = Record<string, unknown>;

@@ -7,7 +7,7 @@ import { narrowParams } from '#core/params.ts';
 import type { Params, ProjectConfig, Stage } from '#core/project.ts';
 import { type StageData, type StageDirectories, stageVariables } from '#core/stage-variables.ts';
 import { childEnvironment } from '#environment/process/child-environment.ts';
-import type { Context } from './context.ts';
+import type { Context } from '#cli/context.ts';
 
 /** What the stage believes it is part of. */
 interface StageIdentity {

@@ -2,11 +2,11 @@
 import { isFinished, isStepClosed, type RunStatus } from '#core/run.ts';
 import type { RunSummary, Step } from '#contract/runs.ts';
 import type { RunEvent } from '#sdk/watch.ts';
-import { oneLine } from './output.ts';
+import { oneLine } from '#cli/output.ts';
 import { formatDuration } from './quantities.ts';
 import { lookOf } from './statuses.ts';
 import { describeStep } from './step-facts.ts';
-import type { Screen, Terminal } from './terminal.ts';
+import type { Screen, Terminal } from '#cli/terminal.ts';
 
 export interface Progress {
   show(event: RunEvent): void;
