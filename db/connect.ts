@@ -23,5 +23,7 @@ export function connect(
 ): Connection {
   const pool = new pg.Pool({ connectionString: url, max: options.connectionsMax ?? 10, keepAlive: true });
   pool.on('error', (error) => options.onError?.(error));
+  // While a client is in use the pool does not listen to it, and an event that nobody listens to ends the process.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return { db: drizzle(pool), pool, close: () => pool.end() };
 }

@@ -17,6 +17,8 @@ const appendOnly = ['lake_segments', 'dataset_versions', 'dataset_files', 'promo
  */
 export async function migrate(ownerUrl: string): Promise<void> {
   const client = new pg.Client({ connectionString: ownerUrl });
+  // The query that is under way reports a lost connection.
+  client.on('error', () => undefined);
   await client.connect();
   try {
     await client.query('select pg_advisory_lock($1)', [migrationLock]);
