@@ -49,18 +49,17 @@ export async function withAppendLock<T>(tx: Transaction, append: (committedAt: s
   return append(found.at);
 }
 
-/** ISO 8601 to the second or finer, or a date; UTC where no offset is given. */
+/** ISO 8601 to the minute or finer, or a date; UTC where no offset is given. */
 export function parseAsOf(text: string): string {
-  const match = isoPattern.exec(text.trim());
-  const dateOnly = text.trim().length === 10;
-  const instant = match === null ? '' : `${text.trim()}${dateOnly || match[1] !== undefined ? '' : 'Z'}`;
-  if (match === null || Number.isNaN(Date.parse(instant.replace(' ', 'T').replace(/([+-]\d{2})$/, '$1:00')))) {
-    throw new DomainError(
-      'invalid-request',
-      `"${text.slice(0, 80)}" is not an as-of time. Expected ISO 8601, for example 2026-03-01T12:00:00Z.`,
-    );
-  }
-  return dateOnly ? `${instant}T00:00:00Z` : instant;
+  const trimmed = text.trim();
+  const match = isoPattern.exec(trimmed);
+  const time = trimmed.length === 10 ? 'T00:00:00Z' : match?.[1] === undefined ? 'Z' : '';
+  const instant = `${trimmed.replace(' ', 'T')}${time}`.replace(/(T.*[+-]\d{2})$/, '$1:00');
+  if (match !== null && !Number.isNaN(Date.parse(instant))) return instant;
+  throw new DomainError(
+    'invalid-request',
+    `"${text.slice(0, 80)}" is not an as-of time. Expected ISO 8601, for example 2026-03-01T12:00:00Z.`,
+  );
 }
 
 function isoText(instant: ReturnType<typeof sql>) {

@@ -4,7 +4,7 @@ export async function mapLimited<Item, Result>(
   limit: number,
   work: (item: Item, index: number) => Promise<Result>,
 ): Promise<Result[]> {
-  const results = new Array<Result>(items.length);
+  const results: Result[] = [];
   let next = 0;
   let failed = false;
   const worker = async () => {

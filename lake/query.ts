@@ -8,7 +8,6 @@ import { type SegmentRow, segmentsAsOf, tableNames } from '#db/lake.ts';
 import { type SnapshotRow, findSnapshotByKey, saveSnapshot } from '#db/snapshots.ts';
 import { keepBlob } from '#storage/keep.ts';
 import { resolveAsOf } from './as-of.ts';
-import type { EngineSession } from './engine/engine.ts';
 import type { Operations, ParameterValue } from './engine/operations.ts';
 import type { Lake } from './lake.ts';
 import { cacheSegments } from './segment-cache.ts';
@@ -52,19 +51,15 @@ export interface Snapshot extends SnapshotRow {
  * The rows of a query at one as-of, in one order, as Parquet in the blob store. Refuses with `query-refused`,
  * `query-limit`, `table-not-found`, `as-of-in-future`. Asked again with an equal key, the stored snapshot answers.
  */
-export function materialise(lake: Lake, query: LakeQuery): Promise<Snapshot> {
-  return working(lake, query, async (session) => {
-    const plan = await plannedIn(lake, session, query);
-    const known = await findSnapshotByKey(lake.db, plan.snapshotKey);
-    if (known !== null) return { ...known, hit: true };
+export async function materialise(lake: Lake, query: LakeQuery): Promise<Snapshot> {
+  const plan = await planSnapshot(lake, query);
+  const known = await findSnapshotByKey(lake.db, plan.snapshotKey);
+  if (known !== null) return { ...known, hit: true };
+  const tables = await localTables(lake, plan);
+  return lake.engine.work(async (session) => {
     const out = join(session.directory, 'result.parquet');
-    const result = await session.call('materialise', {
-      query: query.query,
-      tables: await localTables(lake, plan),
-      parameters: plan.params,
-      asOf: plan.asOf,
-      out,
-    });
+    const { params: parameters, asOf } = plan;
+    const result = await session.call('materialise', { query: query.query, tables, parameters, asOf, out });
     const blob = await keepBlob(lake.db, lake.store, { file: out, adopt: true });
     const saved = await saveSnapshot(lake.db, {
       snapshotKey: plan.snapshotKey,
@@ -82,34 +77,28 @@ export function materialise(lake: Lake, query: LakeQuery): Promise<Snapshot> {
       profile: result.profile,
     });
     return { ...saved, hit: false };
-  });
-}
-
-/** The key and the segments, without running anything: what load-data's step key is made of. */
-export function planSnapshot(lake: Lake, query: LakeQuery): Promise<SnapshotPlan> {
-  return working(lake, query, (session) => plannedIn(lake, session, query));
+  }, withSignal(query));
 }
 
 /** Whether a query would be accepted. Missing tables are told, not refused, because they may be filled before the run. */
-export function checkQuery(lake: Lake, query: string): Promise<QueryCheck> {
-  return lake.engine.work(async (session) => {
-    const facts = await session.call('inspect', { query });
-    const known = new Set(await tableNames(lake.db));
-    return {
-      tables: facts.tables,
-      parameters: facts.parameters.filter((name) => name !== 'as_of'),
-      usesAsOf: facts.parameters.includes('as_of'),
-      missingTables: facts.tables.filter((name) => !known.has(name.toLowerCase())),
-    };
-  });
+export async function checkQuery(lake: Pick<Lake, 'db' | 'engine'>, query: string): Promise<QueryCheck> {
+  const facts = await lake.engine.inspect(query);
+  const known = new Set(await tableNames(lake.db));
+  return {
+    tables: facts.tables,
+    parameters: facts.parameters.filter((name) => name !== 'as_of'),
+    usesAsOf: facts.parameters.includes('as_of'),
+    missingTables: facts.tables.filter((name) => !known.has(name.toLowerCase())),
+  };
 }
 
-function working<T>(lake: Lake, { signal }: LakeQuery, use: (session: EngineSession) => Promise<T>): Promise<T> {
-  return lake.engine.work(use, signal === undefined ? {} : { signal });
+function withSignal({ signal }: LakeQuery): { signal?: AbortSignal } {
+  return signal === undefined ? {} : { signal };
 }
 
-async function plannedIn(lake: Lake, session: EngineSession, query: LakeQuery): Promise<SnapshotPlan> {
-  const facts = await session.call('inspect', { query: query.query });
+/** The key and the segments, without running anything: what load-data's step key is made of. */
+export async function planSnapshot(lake: Pick<Lake, 'db' | 'engine'>, query: LakeQuery): Promise<SnapshotPlan> {
+  const facts = await lake.engine.inspect(query.query, withSignal(query));
   const params = chooseParameters(facts, query.params ?? {});
   const tables = facts.tables.map((name) => name.toLowerCase());
   const pinned = query.segments;

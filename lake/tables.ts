@@ -27,7 +27,7 @@ export interface TablePreview {
   table: string;
   asOf: string;
   columns: LakeColumn[];
-  /** In the order they were appended. Numbers beyond JSON's and times are text. */
+  /** In the order they were appended. Integers beyond 2^53, decimals and times are text. */
   rows: Array<Record<string, unknown>>;
   rowsTotal: number;
 }

@@ -1,14 +1,14 @@
-// Starts query processes and watches over them. One process serves one unit of work; the next one is started ahead of
-// time while queries keep coming, because starting takes longer than a small query.
+// Gives every unit of work a query process and a directory of its own, and ends both with it.
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
 import type { Operation, Operations, SandboxLimits } from './operations.ts';
-import { type QueryProcess, spawnQueryProcess } from './query-process.ts';
+import type { QueryProcess } from './query-process.ts';
+import { createWarmProcess } from './warm-process.ts';
 
-/** A process that was started ahead of time and is not needed goes after this. */
-const warmForMs = 60_000;
+/** Queries whose facts are kept. */
+const rememberedMax = 256;
 /** Directories of work that died with its process. */
 const abandonedAfterMs = 24 * 60 * 60 * 1000;
 
@@ -27,6 +27,8 @@ export interface LakeEngine {
   cacheDir: string;
   /** Runs `use` with a process of its own and an empty directory, both of which end with it. */
   work<T>(use: (session: EngineSession) => Promise<T>, options?: { signal?: AbortSignal }): Promise<T>;
+  /** What a query reads, judged and parsed; a query that was asked about lately is not parsed again. */
+  inspect(query: string, options?: { signal?: AbortSignal }): Promise<Operations['inspect']['answer']>;
   close(): Promise<void>;
 }
 
@@ -38,26 +40,31 @@ export interface EngineSession {
 }
 
 export function createLakeEngine(options: EngineOptions): LakeEngine {
-  const work = join(options.cacheDir, 'work');
-  const ready = prepareWork(work);
-  const warm = createWarmProcess();
+  const directory = join(options.cacheDir, 'work');
+  const warm = createWarmProcess(options.cacheDir);
   const ending = new Set<Promise<void>>();
+  let prepared: Promise<void> | undefined;
+
+  const work: LakeEngine['work'] = async (use, { signal } = {}) => {
+    signal?.throwIfAborted();
+    await (prepared ??= prepareWork(directory));
+    const limits = limitsOf(options, join(directory, randomUUID()));
+    await mkdir(join(limits.directory, 'spill'), { recursive: true, mode: 0o700 });
+    const started = warm.take();
+    try {
+      return await withDeadline(started, options.timeoutMs ?? 600_000, signal, () => serve(started, limits, use));
+    } finally {
+      // The caller has its answer and does not wait for this.
+      const end = warm.giveBack(started).then(() => rm(limits.directory, { recursive: true, force: true }));
+      ending.add(end);
+      void end.finally(() => ending.delete(end));
+    }
+  };
+
   return {
     cacheDir: options.cacheDir,
-    work: async (use, { signal } = {}) => {
-      signal?.throwIfAborted();
-      await ready;
-      const limits = limitsOf(options, join(work, randomUUID()));
-      await mkdir(join(limits.directory, 'spill'), { recursive: true, mode: 0o700 });
-      const started = warm.take();
-      try {
-        return await withDeadline(started, options.timeoutMs ?? 600_000, signal, () => serve(started, limits, use));
-      } finally {
-        const end = endOf(started, limits.directory).then(warm.refill);
-        ending.add(end);
-        void end.finally(() => ending.delete(end));
-      }
-    },
+    work,
+    inspect: remember((query, signal) => work((session) => session.call('inspect', { query }), signal)),
     close: async () => {
       await warm.close();
       await Promise.all(ending);
@@ -65,10 +72,17 @@ export function createLakeEngine(options: EngineOptions): LakeEngine {
   };
 }
 
-/** The caller has its answer and does not wait for this. */
-async function endOf(started: QueryProcess, directory: string): Promise<void> {
-  await started.end();
-  await rm(directory, { recursive: true, force: true });
+/** Facts depend on the text and the engine's version alone. Refusals and accidents are asked about again. */
+function remember(inspect: LakeEngine['inspect']): LakeEngine['inspect'] {
+  const known = new Map<string, Awaited<ReturnType<LakeEngine['inspect']>>>();
+  return async (query, options) => {
+    const facts = known.get(query) ?? (await inspect(query, options));
+    known.delete(query);
+    known.set(query, facts);
+    const [oldest] = known.keys();
+    if (known.size > rememberedMax && oldest !== undefined) known.delete(oldest);
+    return facts;
+  };
 }
 
 function limitsOf(options: EngineOptions, directory: string): SandboxLimits {
@@ -120,38 +134,6 @@ function timeLimit(timeoutMs: number): DomainError {
     'query-limit',
     `The query ran longer than ${timeoutMs / 1000} s and was stopped. Select less, or ask the operator for a longer limit.`,
   );
-}
-
-/** Keeps at most one process ahead of need, and none when nothing happens. */
-function createWarmProcess() {
-  let next: QueryProcess | undefined;
-  let closed = false;
-  let expiry: NodeJS.Timeout | undefined;
-  const drop = async () => {
-    const dropped = next;
-    next = undefined;
-    await dropped?.end();
-  };
-  const refill = () => {
-    clearTimeout(expiry);
-    if (closed) return;
-    if (next === undefined || next.ended) next = spawnQueryProcess();
-    expiry = setTimeout(() => void drop(), warmForMs).unref();
-  };
-  return {
-    refill,
-    take: () => {
-      if (closed) throw new Error('the lake engine is closed');
-      const taken = next !== undefined && !next.ended ? next : spawnQueryProcess();
-      next = undefined;
-      return taken;
-    },
-    close: async () => {
-      closed = true;
-      clearTimeout(expiry);
-      await drop();
-    },
-  };
 }
 
 async function prepareWork(directory: string): Promise<void> {

@@ -35,11 +35,12 @@ export async function ingest(limits: SandboxLimits, args: Ingest['args']): Promi
 
 /** A reader over the file, as SQL. Text formats can be told types, so that 007 stays text where the table has text. */
 async function sourceOf({ file, format }: Ingest['args']): Promise<(types: ReadonlyMap<string, string>) => string> {
-  const compression = format === 'parquet' ? 'none' : await compressionOf(file);
+  const compression = format === 'parquet' ? null : await compressionOf(file);
   return (types) => {
     const struct = `{${[...types].map(([name, type]) => `${quoteText(name)}: ${quoteText(type)}`).join(', ')}}`;
     if (format === 'parquet') return `read_parquet(${quoteText(file)}, hive_partitioning = false)`;
-    const common = `${quoteText(file)}, compression = '${compression}'`;
+    const plain = format === 'csv' ? 'none' : 'uncompressed';
+    const common = `${quoteText(file)}, compression = '${compression ?? plain}'`;
     const typed = types.size === 0 ? 'sample_size = -1' : `${format === 'csv' ? 'types' : 'columns'} = ${struct}`;
     return format === 'csv'
       ? `read_csv(${common}, header = true, hive_partitioning = false, ${typed})`
@@ -47,12 +48,13 @@ async function sourceOf({ file, format }: Ingest['args']): Promise<(types: Reado
   };
 }
 
-async function compressionOf(file: string): Promise<'none' | 'gzip' | 'zstd'> {
+/** By the first bytes, because an upload has no name. */
+async function compressionOf(file: string): Promise<'gzip' | 'zstd' | null> {
   const handle = await open(file, 'r');
   try {
     const { buffer } = await handle.read(Buffer.alloc(4), 0, 4, 0);
     if (buffer.readUInt16BE(0) === 0x1f8b) return 'gzip';
-    return buffer.readUInt32LE(0) === 0xfd2fb528 ? 'zstd' : 'none';
+    return buffer.readUInt32LE(0) === 0xfd2fb528 ? 'zstd' : null;
   } finally {
     await handle.close();
   }

@@ -1,12 +1,13 @@
 // The query process: one unit of work for one caller, then its end. What users wrote is parsed and run only here, so
 // that a crash, a runaway query or a hostile file takes nothing else along.
-import { DomainError } from '#core/errors.ts';
+import { flushCompileCache } from 'node:module';
+import { DomainError, type ErrorCode } from '#core/errors.ts';
 import { ingest } from './ingest.ts';
 import { inspect, readFunctionRules } from './inspect.ts';
 import { materialise } from './materialise.ts';
 import type { EngineReply, EngineRequest, SandboxLimits } from './operations.ts';
 import { convert, preview } from './read.ts';
-import { openSandbox } from './sandbox.ts';
+import { openSandbox, prepareSandbox } from './sandbox.ts';
 
 let limits: SandboxLimits | undefined;
 /** Opened while nobody waits: this process may have been started ahead of time. */
@@ -24,7 +25,7 @@ async function reply(request: EngineRequest): Promise<EngineReply> {
     limits = request.limits;
     return { kind: 'answer', answer: null };
   } catch (error) {
-    return describeFailure(error);
+    return describeFailure(error, request);
   }
 }
 
@@ -55,16 +56,32 @@ async function openGuard() {
     [],
   );
   const rules = await readFunctionRules(connection);
+  prepareSandbox();
+  // This process is killed, never ended, so it says itself when its compiled code is worth keeping.
+  flushCompileCache();
   return (query: string) => inspect(connection, rules, { query });
 }
 
-function describeFailure(error: unknown): EngineReply {
+function describeFailure(error: unknown, request: EngineRequest): EngineReply {
   if (error instanceof DomainError) {
     const details = error.details.map(({ path, message }) => ({ path, message }));
     return { kind: 'refused', code: error.code, message: error.message, details };
   }
   const message = error instanceof Error ? error.message : String(error);
-  return classify(message) ?? { kind: 'failed', message };
+  const reply = classify(message) ?? { kind: 'failed', message };
+  const isFile = request.kind === 'call' && request.name === 'ingest';
+  return isFile && reply.kind === 'refused' && reply.code === 'query-refused'
+    ? unreadable(message, request.args.file)
+    : reply;
+}
+
+/** What DuckDB says about a file, without the SQL that we wrote to read it and without our name for it. */
+function unreadable(message: string, file: string): EngineReply {
+  const text = message
+    .replace(/^[A-Z][A-Za-z ]*Error: /, '')
+    .replace(/\s*LINE \d+:[^]*$/, '')
+    .replaceAll(file, 'the file');
+  return refused('invalid-request', `The file can not be read: ${text.trim().slice(0, 1000)}`);
 }
 
 /** DuckDB's errors begin with their class. What the text of a query or file can cause is a refusal. */
@@ -98,6 +115,6 @@ function classify(message: string): EngineReply | null {
   return ofTheText.includes(kind) ? refused('query-refused', text) : null;
 }
 
-function refused(code: 'query-refused' | 'query-limit', message: string): EngineReply {
+function refused(code: ErrorCode, message: string): EngineReply {
   return { kind: 'refused', code, message, details: [] };
 }

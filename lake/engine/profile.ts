@@ -6,9 +6,10 @@ import type { ColumnStatistics } from './materialise.ts';
 import type { ColumnProfile, Profile } from './operations.ts';
 import { readRows } from './sandbox.ts';
 
-/** SUMMARIZE takes about a millisecond per thousand rows and ten columns. */
-const sampleRowsMax = 20_000;
-/** Rows are taken in stretches of this length, because reading a stretch does not decode what lies between. */
+/** A result of up to this many rows is summarised whole. */
+const wholeRowsMax = 10_000;
+/** A larger one in this many stretches of rows: reading a stretch does not decode what lies between. */
+const stretches = 4;
 const stretchRows = 2048;
 
 interface Summary {
@@ -29,7 +30,7 @@ export async function profile(
   result: string,
   of: { rows: number; columns: readonly LakeColumn[]; statistics: ColumnStatistics },
 ): Promise<Profile> {
-  const sampled = of.rows > sampleRowsMax;
+  const sampled = of.rows > wholeRowsMax;
   const source = sampled ? sample(result, of.rows) : `SELECT * FROM ${result}`;
   const summaries = await readRows<Summary>(connection, `SUMMARIZE ${source}`);
   const statistics = new Map(
@@ -37,7 +38,7 @@ export async function profile(
   );
   return {
     rows: of.rows,
-    sampledRows: sampled ? stretches(of.rows).length * stretchRows : of.rows,
+    sampledRows: sampled ? stretches * stretchRows : of.rows,
     columns: of.columns.map((column) => {
       const summary = summaries.find(({ column_name: name }) => name === column.name);
       return columnProfile(column, summary, statistics.get(column.name), sampled);
@@ -69,14 +70,12 @@ function columnProfile(
 
 /** Evenly spread, so that a sorted result is represented from end to end. */
 function sample(result: string, rows: number): string {
-  const ranges = stretches(rows).map((start) => `file_row_number BETWEEN ${start} AND ${start + stretchRows - 1}`);
   const numbered = result.replace(/\)$/, ', file_row_number = true)');
-  return `SELECT * EXCLUDE (file_row_number) FROM ${numbered} WHERE ${ranges.join(' OR ')}`;
-}
-
-function stretches(rows: number): number[] {
-  const count = Math.floor(sampleRowsMax / stretchRows);
-  return Array.from({ length: count }, (_, index) => Math.floor((index * (rows - stretchRows)) / (count - 1)));
+  return Array.from({ length: stretches }, (_, index) => {
+    const first = Math.floor((index * (rows - stretchRows)) / (stretches - 1));
+    const range = `file_row_number BETWEEN ${first} AND ${first + stretchRows - 1}`;
+    return `SELECT * EXCLUDE (file_row_number) FROM ${numbered} WHERE ${range}`;
+  }).join(' UNION ALL ');
 }
 
 /** RETURN_STATS quotes column names as SQL does. */

@@ -15,6 +15,8 @@ const pageBytes = 4096;
 
 export interface QueryProcess {
   readonly ended: boolean;
+  /** It has run or read something that a user wrote, beyond parsing it: it then serves nobody else. */
+  readonly used: boolean;
   send(request: EngineRequest): Promise<unknown>;
   /** Ends the process at once; the request under way fails with `reason`. */
   kill(reason: unknown): void;
@@ -23,17 +25,23 @@ export interface QueryProcess {
   end(): Promise<void>;
 }
 
-export function spawnQueryProcess(): QueryProcess {
-  // No environment: a query must not find a secret there, and nothing that is run needs one.
+/** `cacheDir` keeps the compiled form of this code, which halves the time to start. */
+export function spawnQueryProcess(cacheDir: string): QueryProcess {
+  // Nothing of our environment: a query must not find a secret there.
   const child = fork(entry, [], {
-    env: {},
+    env: { NODE_COMPILE_CACHE: join(cacheDir, 'compiled') },
     execArgv: ['--disable-warning=ExperimentalWarning'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  child.unref();
-  child.channel?.unref();
+  /** A process that nobody waits for does not keep this one alive. */
+  const rest = () => {
+    child.unref();
+    child.channel?.unref();
+  };
+  rest();
   let waiting: { resolve: (value: unknown) => void; reject: (reason: unknown) => void } | undefined;
   let reason: unknown;
+  let used = false;
   const ended = new Promise<void>((resolve) => {
     const onEnd = (error: unknown) => {
       waiting?.reject(error);
@@ -46,6 +54,7 @@ export function spawnQueryProcess(): QueryProcess {
   child.on('message', (message: EngineReply) => {
     const answered = waiting;
     waiting = undefined;
+    rest();
     if (answered === undefined) return;
     if (message.kind === 'answer') answered.resolve(message.answer);
     else answered.reject(asError(message));
@@ -54,8 +63,12 @@ export function spawnQueryProcess(): QueryProcess {
     get ended() {
       return child.exitCode !== null || child.signalCode !== null || !child.connected;
     },
+    get used() {
+      return used;
+    },
     send: (request) =>
       new Promise((resolve, reject) => {
+        used ||= request.kind === 'call' && request.name !== 'inspect';
         if (reason !== undefined || !child.connected)
           return reject(reason ?? endedEarly(child.exitCode, child.signalCode));
         // The parent waits for the answer, so the process has to keep it alive until then.
@@ -76,6 +89,7 @@ export function spawnQueryProcess(): QueryProcess {
         child.kill('SIGKILL');
       }),
     end: async () => {
+      child.ref();
       child.kill('SIGKILL');
       await ended;
     },

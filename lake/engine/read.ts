@@ -9,10 +9,19 @@ type Convert = Operations['convert'];
 export async function preview(limits: SandboxLimits, args: Preview['args']): Promise<Preview['answer']> {
   const connection: DuckDBConnection = await openSandbox(limits, args.files);
   const files = `read_parquet(${textList(args.files)}, union_by_name = true, hive_partitioning = false)`;
-  return {
-    columns: await describe(connection, files),
-    rows: await readRows(connection, `SELECT * FROM ${files} LIMIT ${Math.trunc(args.limit)}`),
-  };
+  const columns = await describe(connection, files);
+  const rows = await readRows<Record<string, unknown>>(
+    connection,
+    `SELECT * FROM ${files} LIMIT ${Math.trunc(args.limit)}`,
+  );
+  const integers = columns.filter(({ type }) => /INT$/.test(type)).map(({ name }) => name);
+  return { columns, rows: rows.map((row) => withNumbers(row, integers)) };
+}
+
+/** DuckDB's JSON spells every 64-bit integer as text; those that a JSON reader keeps exactly become numbers. */
+function withNumbers(row: Record<string, unknown>, integers: readonly string[]): Record<string, unknown> {
+  const exact = integers.filter((name) => typeof row[name] === 'string' && Number.isSafeInteger(Number(row[name])));
+  return { ...row, ...Object.fromEntries(exact.map((name) => [name, Number(row[name])])) };
 }
 
 export async function convert(limits: SandboxLimits, args: Convert['args']): Promise<Convert['answer']> {

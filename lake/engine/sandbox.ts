@@ -2,6 +2,25 @@
 import { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
 import type { SandboxLimits } from './operations.ts';
 
+/** Made while nobody waits; the first sandbox takes it. */
+let spare: Promise<DuckDBConnection> | undefined;
+
+export function prepareSandbox(): void {
+  spare = connectUnlocked();
+}
+
+async function connectUnlocked(): Promise<DuckDBConnection> {
+  const instance = await DuckDBInstance.create(':memory:', {
+    threads: '1',
+    autoinstall_known_extensions: 'false',
+    autoload_known_extensions: 'false',
+    allow_community_extensions: 'false',
+  });
+  const connection = await instance.connect();
+  await connection.run(`SET TimeZone = 'UTC'`);
+  return connection;
+}
+
 /**
  * A locked connection. The order matters: views over `files` are created while files can still be named, then external
  * access ends except for exactly these files and the directory, then the configuration is locked.
@@ -11,22 +30,20 @@ export async function openSandbox(
   files: readonly string[],
   prepare: (connection: DuckDBConnection) => Promise<void> = () => Promise.resolve(),
 ): Promise<DuckDBConnection> {
-  const instance = await DuckDBInstance.create(':memory:', {
-    threads: String(limits.threads),
-    memory_limit: `${limits.memoryMib}MiB`,
-    temp_directory: `${limits.directory}/spill`,
-    max_temp_directory_size: `${limits.directoryBytesMax}B`,
-    autoinstall_known_extensions: 'false',
-    autoload_known_extensions: 'false',
-    allow_community_extensions: 'false',
-  });
-  const connection = await instance.connect();
-  await connection.run(`SET TimeZone = 'UTC'`);
+  const prepared = spare;
+  spare = undefined;
+  const connection = await (prepared ?? connectUnlocked());
+  await connection.run(`
+    SET threads = ${limits.threads};
+    SET memory_limit = '${limits.memoryMib}MiB';
+    SET temp_directory = ${quoteText(`${limits.directory}/spill`)};
+    SET max_temp_directory_size = '${limits.directoryBytesMax}B'`);
   await prepare(connection);
-  await connection.run(`SET allowed_paths = ${textList(files)}`);
-  await connection.run(`SET allowed_directories = ${textList([limits.directory])}`);
-  await connection.run('SET enable_external_access = false');
-  await connection.run('SET lock_configuration = true');
+  await connection.run(`
+    SET allowed_paths = ${textList(files)};
+    SET allowed_directories = ${textList([limits.directory])};
+    SET enable_external_access = false;
+    SET lock_configuration = true`);
   return connection;
 }
 
