@@ -8,6 +8,7 @@ import { createAccess } from './access.ts';
 import type { ApiDeps } from './deps.ts';
 import { authenticate } from './plugins/authenticate.ts';
 import { checkHost } from './plugins/check-host.ts';
+import { closeGracefully } from './plugins/close-gracefully.ts';
 import { denyByDefault } from './plugins/deny-by-default.ts';
 import { collectOpenApi, serveReference } from './plugins/reference.ts';
 import { checkRequestBodies } from './plugins/request-bodies.ts';
@@ -43,6 +44,8 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
     genReqId: newId,
     requestIdHeader: false,
     trustProxy: false,
+    // While it stops, the server answers what still reaches it; it is gone once nothing does.
+    return503OnClosing: false,
     bodyLimit: bodyBytesMax,
     // A slow body is cut off by Node after five minutes without it being whole; uploads may take longer.
     requestTimeout: 0,
@@ -56,11 +59,12 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     strictTransportSecurity: deps.facts.publicUrl.startsWith('https:'),
   });
+  closeGracefully(app);
   checkHost(app, deps.facts);
   await authenticate(app, deps);
   checkRequestBodies(app);
   await collectOpenApi(app);
-  await serveReference(app);
+  serveReference(app);
   registerRoutes(app, deps);
   await app.ready();
   return app;

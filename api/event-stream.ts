@@ -23,7 +23,6 @@ export function sendEvents(
   const signal = AbortSignal.any([gone.signal, stopping]);
   const stream = new PassThrough();
   stream.write(': connected\n\n');
-  request.raw.socket.setNoDelay(true);
   reply.raw.once('close', () => gone.abort());
   void pump(stream, events(signal), signal).catch((error: unknown) => {
     request.log.error({ err: error, requestId: request.id }, 'an event stream ended early');

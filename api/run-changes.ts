@@ -98,11 +98,11 @@ function createBell() {
   let rang = false;
   let wake: (() => void) | null = null;
   return {
-    ring() {
+    ring: () => {
       rang = true;
       wake?.();
     },
-    async rung(waitMs: number): Promise<void> {
+    rung: async (waitMs: number): Promise<void> => {
       if (!rang) {
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, waitMs);

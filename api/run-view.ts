@@ -5,6 +5,7 @@ import type { Database } from '#db/connect.ts';
 import { getRunDetail, listExecutions, listRunAttempts, listRunSteps, listVersionsOfRun } from '#db/runs.ts';
 import type { RunSummaryRow } from '#db/run-summary.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
+import type { Accepted, Submit } from '#db/submit.ts';
 import type { ApiFacts } from './deps.ts';
 
 export function summaryView(row: RunSummaryRow): RunSummary {
@@ -13,6 +14,40 @@ export function summaryView(row: RunSummaryRow): RunSummary {
     label: `${row.project}/${row.number}`,
     failure: failureView(row.failure),
     actions: legalRunActions(row.status),
+  };
+}
+
+/** What was just inserted is known without reading it back. */
+export function acceptedView(
+  project: string,
+  submit: Omit<Submit, 'request'>,
+  { runId, number, asOf, submittedAt }: Extract<Accepted, { repeated: false }>,
+): RunSummary {
+  const { experiment, name, tags, owner, ref, branch, commit, dirty } = submit;
+  return {
+    id: runId,
+    label: `${project}/${number}`,
+    project,
+    number,
+    experiment,
+    name,
+    tags,
+    owner,
+    status: 'queued',
+    waitingReason: null,
+    submittedAt,
+    startedAt: null,
+    finishedAt: null,
+    durationMs: null,
+    ref,
+    branch,
+    commit,
+    commitMessage: null,
+    asOf,
+    dirty,
+    gateResult: null,
+    failure: null,
+    actions: legalRunActions('queued'),
   };
 }
 

@@ -12,7 +12,10 @@ const tags = z.array(tag).max(50);
 const runName = z.string().min(1).max(200);
 const note = z.string().max(20_000);
 /** A decoded parameter; names may be dotted paths like `model.depth`. */
-const parameters = z.record(z.string().min(1).max(250), z.json());
+const parametersMax = 2000;
+const parameters = z
+  .record(z.string().min(1).max(250), z.json())
+  .refine((given) => Object.keys(given).length <= parametersMax, `expected at most ${parametersMax} parameters`);
 
 export const submitRunBody = z
   .strictObject({

@@ -28,11 +28,10 @@ export interface Submit {
   request: { tokenId: string; key: string; route: string; bodySha256: string } | null;
 }
 
-export interface Accepted {
-  runId: string;
-  /** Whether an earlier request with the same key made the run. */
-  repeated: boolean;
-}
+export type Accepted =
+  | { repeated: false; runId: string; number: number; asOf: string; submittedAt: string }
+  /** An earlier request with the same key made the run. */
+  | { repeated: true; runId: string };
 
 /**
  * Submits of one moment are inserted together, so the lock on a project's run number is held once per batch and not
@@ -70,27 +69,36 @@ const insertStatement = {
              f.experiment, f.name, f.note, f.tags, f.owner, f.ref, f.commit, f.branch, coalesce(f.as_of, now()), f.overrides,
              f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, now(), now()
       from fresh f join numbers n on n.id = f.project_id
-      returning id, number, owner
+      returning id, number, owner, as_of, submitted_at
     ), started as (
       insert into executions (run_id, n) select id, 1 from inserted
     ), recorded as (
       insert into audit (actor, action, target, facts)
       select owner, 'run.submit', id::text, jsonb_build_object('number', number) from inserted
     )
-    select i.id, i.as_of > now() as future, r.id is not null as inserted
+    select i.id, i.as_of > now() as future, r.number,
+           to_char(r.as_of at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "asOf",
+           to_char(r.submitted_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "submittedAt"
     from input i left join inserted r on r.id = i.id order by i.position`,
 };
 
-type Outcome = 'inserted' | 'future' | 'known-key';
+interface Outcome {
+  id: string;
+  /** Null unless the run was inserted, as are the two after it. */
+  number: number | null;
+  asOf: string;
+  submittedAt: string;
+  /** The asked as-of has not happened yet. */
+  future: boolean | null;
+}
 
 /** Accepts submits; each call resolves once its run is committed. */
 export function createSubmitter(pool: pg.Pool): (submit: Submit) => Promise<Accepted> {
   const insertMany = coalesce((batch: Array<Submit & { id: string }>) => insertRuns(pool, batch), 200);
   return async (submit) => {
-    const id = newId();
-    const outcome = await insertMany({ ...submit, id });
-    if (outcome === 'inserted') return { runId: id, repeated: false };
-    if (outcome === 'known-key' && submit.request !== null) return await earlierRun(pool, submit.request);
+    const { id: runId, number, asOf, submittedAt, future } = await insertMany({ ...submit, id: newId() });
+    if (number !== null) return { repeated: false, runId, number, asOf, submittedAt };
+    if (future !== true && submit.request !== null) return await earlierRun(pool, submit.request);
     throw new DomainError(
       'as-of-in-future',
       `asOf is ${submit.asOf}, which has not happened yet by the server's clock. Leave it out to take this moment.`,
@@ -100,10 +108,8 @@ export function createSubmitter(pool: pg.Pool): (submit: Submit) => Promise<Acce
 
 async function insertRuns(pool: pg.Pool, batch: Array<Submit & { id: string }>): Promise<Outcome[]> {
   const values = [JSON.stringify(batch.map(({ request, ...submit }) => ({ ...submit, ...request })))];
-  const answer = await withoutDeadlock(() =>
-    pool.query<{ id: string; future: boolean | null; inserted: boolean }>({ ...insertStatement, values }),
-  );
-  return answer.rows.map((row) => (row.inserted ? 'inserted' : row.future === true ? 'future' : 'known-key'));
+  const answer = await withoutDeadlock(() => pool.query<Outcome>({ ...insertStatement, values }));
+  return answer.rows;
 }
 
 const deadlockDetected = '40P01';
@@ -127,5 +133,5 @@ async function earlierRun(pool: pg.Pool, request: NonNullable<Submit['request']>
   const [first] = found.rows;
   if (first?.route !== request.route || first.body_sha256 !== request.bodySha256)
     throw idempotencyConflict(request.key);
-  return { runId: first.resource_id, repeated: true };
+  return { repeated: true, runId: first.resource_id };
 }

@@ -1,8 +1,7 @@
 // The OpenAPI document and a page to read it, both from this server: the browser is told to contact no other host.
 import { randomBytes } from 'node:crypto';
 import swagger from '@fastify/swagger';
-import scalar from '@scalar/fastify-api-reference';
-import type { FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance } from 'fastify';
 import { createJsonSchemaTransformObject, jsonSchemaTransform } from 'fastify-type-provider-zod';
 
 const documentPath = '/api/openapi.json';
@@ -29,39 +28,52 @@ export async function collectOpenApi(app: FastifyInstance): Promise<void> {
   });
 }
 
-export async function serveReference(app: FastifyInstance): Promise<void> {
+export function serveReference(app: FastifyInstance): void {
+  const config = { permission: 'public' } as const;
+  const schema = { hide: true };
   let document: string | null = null;
-  app.get(documentPath, { config: { permission: 'public' }, schema: { hide: true } }, async (_request, reply) => {
+  let page: Promise<FastifyInstance> | null = null;
+
+  app.get(documentPath, { config, schema }, async (_request, reply) => {
     document ??= JSON.stringify(app.swagger());
     return reply.header('content-type', 'application/json; charset=utf-8').send(document);
   });
-  await app.register(async (page) => {
-    page.addHook('onRoute', (route) => {
-      route.config = { ...route.config, permission: 'public' };
-    });
-    page.addHook('onSend', async (_request, reply, payload) => {
-      if (typeof payload !== 'string' || !String(reply.getHeader('content-type')).startsWith('text/html'))
-        return payload;
-      const nonce = randomBytes(16).toString('base64');
-      reply.header('content-security-policy', pagePolicy(nonce));
-      return payload.replaceAll(noncePlaceholder, nonce);
-    });
-    await page.register(scalar, {
-      routePrefix: pagePath,
-      configuration: {
-        url: documentPath,
-        pageTitle: 'Assay API',
-        nonce: noncePlaceholder,
-        withDefaultFonts: false,
-        telemetry: false,
-        proxyUrl: '',
-        hideClientButton: true,
-        showDeveloperTools: 'never',
-        agent: { disabled: true },
-        mcp: { disabled: true },
-      },
-    });
+
+  app.get(pagePath, { config, schema }, async (_request, reply) => reply.redirect(`${pagePath}/`, 301));
+
+  app.get(`${pagePath}/*`, { config, schema }, async (request, reply) => {
+    page ??= loadPage();
+    const part = await (await page).inject(request.url.split('?')[0] ?? '');
+    const type = String(part.headers['content-type']);
+    reply.status(part.statusCode).header('content-type', type);
+    if (!type.startsWith('text/html')) return reply.send(part.rawPayload);
+    const nonce = randomBytes(16).toString('base64');
+    reply.header('content-security-policy', pagePolicy(nonce));
+    return reply.send(part.payload.replaceAll(noncePlaceholder, nonce));
   });
+}
+
+/** Loaded when somebody looks: the page's script is 5 MB that an idle server does not need to hold. */
+async function loadPage(): Promise<FastifyInstance> {
+  const { default: scalar } = await import('@scalar/fastify-api-reference');
+  const page = Fastify();
+  await page.register(scalar, {
+    routePrefix: pagePath,
+    configuration: {
+      url: documentPath,
+      pageTitle: 'Assay API',
+      nonce: noncePlaceholder,
+      withDefaultFonts: false,
+      telemetry: false,
+      proxyUrl: '',
+      hideClientButton: true,
+      showDeveloperTools: 'never',
+      agent: { disabled: true },
+      mcp: { disabled: true },
+    },
+  });
+  await page.ready();
+  return page;
 }
 
 /** Styles are made by the page's own script. Data images are its icons. */

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { routes } from '#contract/routes.ts';
-import { isFinished } from '#core/run.ts';
+import { isFinished, type RunStatus } from '#core/run.ts';
 import type { Access } from '#api/access.ts';
 import type { ApiDeps } from '#api/deps.ts';
 import { type SentEvent, sendEvents } from '#api/event-stream.ts';
@@ -22,28 +22,25 @@ export function runEventRoutes(app: FastifyInstance, deps: ApiDeps, access: Acce
   const summary = createSummaryReader(deps);
 
   /** Steps first, then the run, so that whoever sees the end has seen all steps. */
-  async function lookAt(id: string): Promise<Array<SentEvent & { key: string }>> {
+  async function lookAt(id: string): Promise<{ status: RunStatus; events: Array<SentEvent & { key: string }> }> {
     const run = await summary(id);
     const steps = await loadSteps(deps.connection.db, id);
-    const events = steps.map((step) => ({ key: step.name, event: 'step', data: step as unknown }));
-    return [
-      ...events,
-      { key: '', event: 'run', data: { ...run, durationMs: isFinished(run.status) ? run.durationMs : null } },
-    ];
+    const parts = steps.map((step) => ({ key: step.name, event: 'step', data: step as unknown }));
+    const durationMs = isFinished(run.status) ? run.durationMs : null;
+    return { status: run.status, events: [...parts, { key: '', event: 'run', data: { ...run, durationMs } }] };
   }
 
   async function* follow(id: string, seen: ReadonlySet<string>, signal: AbortSignal): AsyncGenerator<SentEvent> {
     const watch = streams.changes.watch(id, signal);
     const sent = new Map<string, string>();
     while (!signal.aborted) {
-      const state = await lookAt(id);
-      for (const { key, event, data } of state) {
+      const { status, events } = await lookAt(id);
+      for (const { key, event, data } of events) {
         const digest = digestOf(key, withoutClock(data));
         if (sent.get(key) === digest) continue;
         sent.set(key, digest);
         if (!seen.has(digest)) yield { event, id: [...sent.values()].join('.'), data };
       }
-      const status = statusIn(state);
       if (isFinished(status)) return yield { event: 'end', data: { status } };
       await watch.changed();
     }
@@ -67,8 +64,4 @@ function digestOf(key: string, data: unknown): string {
     .update(`${key}\n${JSON.stringify(data)}`)
     .digest('base64url')
     .slice(0, 12);
-}
-
-function statusIn(state: ReadonlyArray<SentEvent & { key: string }>) {
-  return (state.at(-1)?.data as { status: Parameters<typeof isFinished>[0] }).status;
 }

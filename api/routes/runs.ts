@@ -6,7 +6,7 @@ import type { Access } from '#api/access.ts';
 import { createCommitCache } from '#api/commit-cache.ts';
 import type { ApiDeps } from '#api/deps.ts';
 import { requestKey } from '#api/idempotency.ts';
-import { loadRunView, summaryView } from '#api/run-view.ts';
+import { acceptedView, loadRunView, summaryView } from '#api/run-view.ts';
 import { serve } from '#api/serve.ts';
 import { prepareSubmit } from '#api/submit.ts';
 import { coalesce } from '#db/coalesce.ts';
@@ -31,9 +31,9 @@ export function runRoutes(app: FastifyInstance, deps: ApiDeps, access: Access): 
       const project = await access.project(principal, params.project);
       const key = requestKey(request);
       const submit = await prepareSubmit({ ...deps, commits }, access, principal, project, body);
-      const { runId } = await accept({ ...submit, request: key });
-      reply.header('location', `/api/v1/runs/${runId}`);
-      return await summary(runId);
+      const accepted = await accept({ ...submit, request: key });
+      reply.header('location', `/api/v1/runs/${accepted.runId}`);
+      return accepted.repeated ? await summary(accepted.runId) : acceptedView(project.name, submit, accepted);
     },
     { bodyBytesMax: submitBytesMax },
   );

@@ -17,11 +17,15 @@ const asked: string[] = [];
 let answer: (() => unknown) | null = () => undefined;
 
 beforeAll(async () => {
+  const reply = async (question: string) => {
+    asked.push(question);
+    await answer?.();
+  };
   const workflow = {
     getHandle: (id: string) => ({
-      cancel: async () => void (asked.push(`cancel ${id}`), answer?.()),
-      executeUpdate: async (name: string, options: { args: unknown[] }) =>
-        void (asked.push(`${name} ${id} ${JSON.stringify(options.args)}`), answer?.()),
+      cancel: () => reply(`cancel ${id}`),
+      executeUpdate: (name: string, options: { args: unknown[] }) =>
+        reply(`${name} ${id} ${JSON.stringify(options.args)}`),
     }),
   };
   const client = { workflow, withDeadline: async (_deadline: number, use: () => Promise<unknown>) => await use() };

@@ -135,7 +135,7 @@ async function inject<T>(
       ? {}
       : { payload: typeof options.body === 'string' ? options.body : JSON.stringify(options.body) }),
   });
-  const isJson = /json/.test(String(response.headers['content-type']));
+  const isJson = /[/+]json(?:;|$)/.test(String(response.headers['content-type']));
   const body = (isJson && response.payload !== '' ? JSON.parse(response.payload) : {}) as T;
   return { status: response.statusCode, headers: response.headers, body, text: response.payload };
 }

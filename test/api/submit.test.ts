@@ -34,6 +34,8 @@ test('a submit is a queued run with an execution, an audit record and a location
     actions: ['cancel'],
   });
   expect(answer.body.asOf).toBe(answer.body.submittedAt);
+  const listed = await api.call<{ items: RunSummary[] }>('GET', `/runs?project=${name}`);
+  expect(listed.body.items).toEqual([answer.body]);
   expect(answer.body.id[14]).toBe('7');
   const [row] = await api.db.select().from(runs).where(eq(runs.id, answer.body.id));
   expect(row).toMatchObject({ projectId: id, overrides: { lr: 0.1 }, seedAsked: 3, command: null, reuse: true });
