@@ -34,6 +34,7 @@ export async function prepareHome(home: string): Promise<void> {
   const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
   try {
     await mkdir(home, { recursive: true, mode });
+    await mkdir(join(home, 'logs'), { recursive: true, mode: 0o700 });
     await access(home, constants.W_OK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;

@@ -10,6 +10,7 @@ Assay is ready after ${seconds} s.
   Reference     ${stack.apiUrl}/api/reference
   Temporal UI   ${stack.temporalUiUrl ?? 'not started'}
   Token         ${stack.tokenFile}
+  Logs          ${stack.logs}
 
 Stages run as processes of this machine: that is for code you trust.
 In a checkout, \`npx assay run --wait\` submits it. Ctrl-C stops everything.

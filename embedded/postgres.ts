@@ -1,7 +1,7 @@
 // The embedded PostgreSQL: its files, its roles, and how the guard runs it.
 import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { chmod, chown, cp, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { chown, cp, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -50,9 +50,8 @@ interface PostgresState {
  * `throwAway` gives up durability, for tests.
  */
 export async function preparePostgres(home: string, throwAway = false): Promise<PostgresFiles> {
-  await mkdir(join(home, 'logs'), { recursive: true });
   const account = await databaseAccount();
-  const state = await readState(home, account);
+  const state = await readState(home);
   const programs = await findPrograms(state.directory, account);
   const directory = join(state.directory, 'data');
   if (!(await exists(directory))) await initialise(programs, state, account, throwAway);
@@ -99,7 +98,7 @@ function serverEnvironment(): NodeJS.ProcessEnv {
   return { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin', TZ: 'UTC' };
 }
 
-async function readState(home: string, account: Account | undefined): Promise<PostgresState> {
+async function readState(home: string): Promise<PostgresState> {
   const path = join(home, 'postgres.json');
   if (await exists(path)) return JSON.parse(await readFile(path, 'utf8')) as PostgresState;
   const state: PostgresState = {

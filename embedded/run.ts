@@ -5,13 +5,14 @@ import { startStack, type Stack } from './stack.ts';
 
 /**
  * Starts the stack, runs `use` and stops the stack when `use` ends, on a signal, or when the process that started this
- * one is gone. A second signal kills instead of waiting. Ends the process.
+ * one is gone; `stopped` aborts then. A second signal kills instead of waiting. Ends the process.
  */
 export async function runUntilStopped(
   readConfig: () => Config,
-  use: (stack: Stack, secondsToReady: string) => Promise<void>,
+  use: (stack: Stack, secondsToReady: string, stopped: AbortSignal) => Promise<void>,
 ): Promise<never> {
   const stopping = Promise.withResolvers<number>();
+  const stopped = new AbortController();
   let stack: Stack | null = null;
   let signals = 0;
   const onSignal = (code: number) => () => {
@@ -29,18 +30,21 @@ export async function runUntilStopped(
   process.on('SIGHUP', onSignal(129));
   process.on('disconnect', onSignal(0));
   try {
-    const startedAt = performance.now();
     const starting = startStack(readConfig(), (line) => console.log(line));
     stack = await Promise.race([starting, stopping.promise.then(() => null)]);
     if (stack === null) {
       await (await starting.catch(() => null))?.stop();
       process.exit(await stopping.promise);
     }
-    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-    const code = await Promise.race([use(stack, seconds).then(() => 0), stopping.promise, stack.failure]);
+    // The clock of `performance` starts with the process, so loading the code counts.
+    const seconds = (performance.now() / 1000).toFixed(1);
+    const used = use(stack, seconds, stopped.signal).then(() => 0);
+    const code = await Promise.race([used, stopping.promise, stack.failure]);
+    stopped.abort();
     await stack.stop();
     process.exit(code);
   } catch (error) {
+    stopped.abort();
     console.error(sentence(error));
     await stack?.stop();
     process.exit(1);

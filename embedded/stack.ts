@@ -1,5 +1,5 @@
 // The whole of Assay in one process: the servers under their guard, then the API and both workers on top.
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
@@ -28,6 +28,8 @@ export interface Stack {
   temporalUiUrl: string | null;
   /** Holds an operator's token; only its owner may read it. */
   tokenFile: string;
+  /** Folder with the logs of Assay and of its servers. */
+  logs: string;
   /** Process ids of the guard and the servers. */
   pids: () => ReadonlyMap<string, number>;
   /** Stops everything in the reverse order of starting. */
@@ -66,6 +68,7 @@ export async function startStack(config: Config, say: (line: string) => void): P
       apiUrl: config.api.publicUrl,
       temporalUiUrl: services.temporal.uiUrl,
       tokenFile,
+      logs: join(config.home, 'logs'),
       pids: services.pids,
       stop,
       force: services.force,
@@ -78,7 +81,7 @@ export async function startStack(config: Config, say: (line: string) => void): P
 }
 
 async function createParts(config: Config, services: Services) {
-  const log = createLogger('warn');
+  const log = createLogger('warn', await logFile(config.home));
   const reachable = await reachableFolder(config.home);
   const nodeDir = await openFolder(join(reachable, 'node'));
   const cacheDir = await openFolder(join(reachable, 'environments'));
@@ -140,6 +143,18 @@ async function startWorkers(
     await stage.stop();
     throw error;
   }
+}
+
+/** Of a log that is put aside at the next start; what it then holds is kept once. */
+const logBytesMax = 16 * 1024 ** 2;
+
+async function logFile(home: string): Promise<string> {
+  const path = join(home, 'logs', 'assay.log');
+  const handle = await open(path, 'a', 0o600);
+  const { size } = await handle.stat();
+  await handle.close();
+  if (size > logBytesMax) await rename(path, `${path}.1`);
+  return path;
 }
 
 /** Other accounts may pass through, and see nothing that is not theirs. */

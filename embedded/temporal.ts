@@ -50,7 +50,6 @@ export async function prepareTemporal(home: string, configured: string | null): 
   }
   const directory = join(home, 'temporal');
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  await mkdir(join(home, 'logs'), { recursive: true });
   return { home, directory, program };
 }
 

@@ -1,6 +1,6 @@
 // vitest's global set-up: offers the servers that tests need, starting each at most once and only when a test asks.
 // They run under the same guard as the embedded stack, so that a killed test run leaves nothing behind.
-import { chmod, mkdtemp } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -54,6 +54,7 @@ async function createHome(guard: Guard): Promise<string> {
   const home = await mkdtemp(join(tmpdir(), 'assay-test-'));
   guard.removeAtEnd(home);
   await chmod(home, 0o711);
+  await mkdir(join(home, 'logs'));
   return home;
 }
 
