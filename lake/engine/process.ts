@@ -75,13 +75,14 @@ function describeFailure(error: unknown, request: EngineRequest): EngineReply {
     : reply;
 }
 
-/** What DuckDB says about a file, without the SQL that we wrote to read it and without our name for it. */
+/** What DuckDB says about a file, without our SQL, our name for the file and advice that only its own users can follow. */
 function unreadable(message: string, file: string): EngineReply {
   const text = message
     .replace(/^[A-Z][A-Za-z ]*Error: /, '')
     .replace(/\s*LINE \d+:[^]*$/, '')
-    .replaceAll(file, 'the file');
-  return refused('invalid-request', `The file can not be read: ${text.trim().slice(0, 1000)}`);
+    .replace(/\s*(Possible (fixes|Solution)|Try (setting|auto)|This type was either|\n {2}file = )[^]*$/, '');
+  const named = text.replaceAll(`"${file}"`, '').replaceAll(file, 'the file');
+  return refused('invalid-request', `The file can not be read: ${named.trim().slice(0, 1000)}`);
 }
 
 /** DuckDB's errors begin with their class. What the text of a query or file can cause is a refusal. */

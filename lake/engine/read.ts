@@ -14,7 +14,7 @@ export async function preview(limits: SandboxLimits, args: Preview['args']): Pro
     connection,
     `SELECT * FROM ${files} LIMIT ${Math.trunc(args.limit)}`,
   );
-  const integers = columns.filter(({ type }) => /INT$/.test(type)).map(({ name }) => name);
+  const integers = columns.filter(({ type }) => type.endsWith('INT')).map(({ name }) => name);
   return { columns, rows: rows.map((row) => withNumbers(row, integers)) };
 }
 
