@@ -76,6 +76,13 @@ function requireBounds(config: ProjectConfig): void {
     const message = `Found ${config.stages.length} stages; at most ${stagesMax} are possible in a run.`;
     throw new DomainError('invalid-project-file', message);
   }
+  const closed = config.stages.find((stage) => stage.network !== 'open');
+  if (closed !== undefined) {
+    throw new DomainError(
+      'network-not-enforceable',
+      `Stage ${closed.name} asks for network: ${closed.network}, which a runner of plain processes can not enforce. Use network: open, or a server that runs stages in containers.`,
+    );
+  }
   const base = config.image ?? config.dockerfile;
   if (base === null) return;
   throw new DomainError(

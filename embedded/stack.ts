@@ -1,6 +1,7 @@
 // The whole of Assay in one process: the servers under their guard, then the API and both workers on top.
 import { chmod, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { gitCredentials } from '#activities/git-credentials.ts';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
 import { ensureStageUser } from '#activities/runners/stage-user.ts';
@@ -56,7 +57,7 @@ export async function startStack(config: Config, say: (line: string) => void): P
   try {
     const secrets = await readSecrets(config.home);
     const [bundle] = await Promise.all([cachedWorkflowBundle(config.home), migrate(services.database.ownerUrl)]);
-    const parts = await createParts(config, services);
+    const parts = await createParts(config, services, secrets);
     undo.push(parts.close);
     const tokenFile = join(config.home, 'token');
     await ensureFirstToken(parts.shared.connection.db, tokenFile);
@@ -80,7 +81,7 @@ export async function startStack(config: Config, say: (line: string) => void): P
   }
 }
 
-async function createParts(config: Config, services: Services) {
+async function createParts(config: Config, services: Services, secrets: Secrets) {
   const log = createLogger('warn', await logFile(config.home));
   const reachable = await reachableFolder(config.home);
   const nodeDir = await openFolder(join(reachable, 'node'));
@@ -98,6 +99,8 @@ async function createParts(config: Config, services: Services) {
     rootDir: join(config.home, 'git'),
     limits: codeLimits,
     allowPrivateRemotes: config.git.allowPrivateRemotes,
+    credentials: (projectId, host) =>
+      gitCredentials({ db: connection.db, secretsKey: secrets.sealingKey }, projectId, host),
     ...(extraCaFile === null ? {} : { certificateFile: extraCaFile }),
   });
   const shared: WorkerDeps = {

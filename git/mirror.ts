@@ -17,6 +17,7 @@ import { maintain, removeStaleFiles, requireGit } from './maintenance.ts';
 import { ignoreMissing, initRepository, sweepQuarantine } from './quarantine.ts';
 import { parseCommit, parseReference } from './reference.ts';
 import { pinCommand, updateRefs } from './refs.ts';
+import { rememberCommits } from './remember.ts';
 import { parseRemote, type Remote } from './remote.ts';
 import type { RemoteCredentials } from './transport.ts';
 import { diffNames, listTree, type PathChange, readFile, type TreeEntry } from './tree.ts';
@@ -33,8 +34,8 @@ export interface MirrorOptions {
   rootDir: string;
   limits: MirrorLimits;
   allowPrivateRemotes: boolean;
-  /** The stored login for a host, or null. */
-  credentials?: (host: string) => Promise<RemoteCredentials | null>;
+  /** The project's stored login for a host, or null. */
+  credentials?: (projectId: string, host: string) => Promise<RemoteCredentials | null>;
   /** A file of extra certificate authorities for https remotes. */
   certificateFile?: string;
 }
@@ -129,7 +130,7 @@ function createWriters(options: MirrorOptions, open: (projectId: string) => Prom
       rootDir,
       mirrorDir: mirror.gitDir,
       remote,
-      credentials: await credentials(remote.host),
+      credentials: await credentials(projectId, remote.host),
       allowPrivateRemotes: options.allowPrivateRemotes,
       certificateFile: options.certificateFile ?? null,
       sizeBytesMax: limits.sizeBytesMax,
@@ -176,7 +177,7 @@ export function createMirrors(options: MirrorOptions): Mirrors {
     return archiveTree(entries, await open(projectId));
   };
 
-  return {
+  return rememberCommits({
     sweep,
     resolve,
     archive,
@@ -201,5 +202,5 @@ export function createMirrors(options: MirrorOptions): Mirrors {
     },
     checkout: async (projectId, commit, destDir) =>
       extractSource(await archive(projectId, commit), destDir, { limits }),
-  };
+  });
 }
