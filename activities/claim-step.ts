@@ -106,7 +106,8 @@ async function digestCode(
   requirementFiles: string[],
 ): Promise<string> {
   const entries = await mirrors.listTree(projectId, commit);
-  const ignore = await mirrors.readFile(projectId, commit, ignoreFile, ignoreBytesMax);
+  const hasIgnore = entries.some(({ path }) => path === ignoreFile);
+  const ignore = hasIgnore ? await mirrors.readFile(projectId, commit, ignoreFile, ignoreBytesMax) : null;
   const paths = stageTree(
     stage,
     config,
