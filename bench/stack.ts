@@ -1,0 +1,61 @@
+// A stack of its own for a benchmark: the program that `npm start` runs, in an empty home, on ports of its own.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { freePort } from '#embedded/ports.ts';
+import { embeddedNamespace } from '#embedded/temporal.ts';
+import { type Client, createClient } from '#sdk/client.ts';
+
+const program = fileURLToPath(new URL('../embedded/main.ts', import.meta.url));
+
+export interface BenchStack {
+  client: Client;
+  temporal: { address: string; namespace: string };
+  /** The process that holds API and workers. */
+  pid: number;
+  /** From the start of the process to the line that says so. */
+  readyMs: number;
+  stop: () => Promise<void>;
+}
+
+export async function startBenchStack(home: string): Promise<BenchStack> {
+  await mkdir(home, { recursive: true, mode: 0o711 });
+  const port = await freePort();
+  const startedMs = performance.now();
+  const child = spawn(process.execPath, [program], {
+    env: { ...process.env, ASSAY_HOME: home, ASSAY_PORT: String(port) },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await untilReady(child);
+  const readyMs = performance.now() - startedMs;
+  const ports = JSON.parse(await readFile(join(home, 'ports.json'), 'utf8')) as { temporal: number };
+  const token = (await readFile(join(home, 'token'), 'utf8')).trim();
+  return {
+    client: createClient({ url: `http://127.0.0.1:${port}`, token }),
+    temporal: { address: `127.0.0.1:${ports.temporal}`, namespace: embeddedNamespace },
+    pid: child.pid ?? 0,
+    readyMs,
+    async stop() {
+      const exit = once(child, 'exit');
+      child.kill('SIGINT');
+      await exit;
+    },
+  };
+}
+
+async function untilReady(child: ChildProcess): Promise<void> {
+  if (child.stdout === null) throw new Error('The stack has no output to read.');
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    lines.push(line);
+    if (line.startsWith('Assay is ready')) {
+      // What it says later is not of interest, but it must not fill the pipe.
+      child.stdout.resume();
+      return;
+    }
+  }
+  throw new Error(`The stack ended before it was ready: ${lines.join(' ')}`);
+}
