@@ -11,7 +11,6 @@ import type { Principal } from '#db/tokens.ts';
 import { isFullHash, parseReference } from '#git/reference.ts';
 import { keepBlob } from '#storage/keep.ts';
 import type { Access } from './access.ts';
-import type { CommitReader } from './commit-cache.ts';
 import type { ApiDeps } from './deps.ts';
 
 type Body = z.output<typeof submitRunBody>;
@@ -19,7 +18,7 @@ type Model = NonNullable<Awaited<ReturnType<typeof getRunToCopy>>>;
 
 /** @throws DomainError for everything that can be known before the run starts. */
 export async function prepareSubmit(
-  deps: ApiDeps & { commits: CommitReader },
+  deps: ApiDeps,
   access: Access,
   principal: Principal,
   project: FoundProject,
@@ -29,7 +28,7 @@ export async function prepareSubmit(
   const source = sourceOf(body, like, project.defaultBranch);
   const overrides = { ...like?.overrides, ...body.params };
   const command = body.command ?? like?.command ?? null;
-  await inspect(deps, deps.commits, project, { commit: source.commit, command, overrides });
+  await inspect(deps, project, { commit: source.commit, command, overrides });
   return {
     projectId: project.id,
     owner: principal.owner,
@@ -67,19 +66,18 @@ function sourceOf(body: Body, like: Model | null, defaultBranch: string): Pick<S
 
 /** Only a commit that is here already can be read now; for any other its first step says what is wrong. */
 async function inspect(
-  { connection: { db } }: ApiDeps,
-  commits: CommitReader,
+  { connection: { db }, mirrors }: ApiDeps,
   project: FoundProject,
   wanted: { commit: string | null; command: string[] | null; overrides: Record<string, unknown> },
 ): Promise<void> {
   const { commit } = wanted;
   if (commit === null) return;
-  if ((await commits.hasCommits(project.id, [commit])).length === 0) {
+  if ((await mirrors.hasCommits(project.id, [commit])).length === 0) {
     if (project.remoteUrl === null) throw commitMissing(commit);
     return;
   }
   try {
-    await readCommit({ db, mirrors: commits }, { ...wanted, commit, project });
+    await readCommit({ db, mirrors }, { ...wanted, commit, project });
   } catch (error) {
     // While no node is up nobody knows which pools there are, and a run that waits for one is what people expect.
     const isUnknown =

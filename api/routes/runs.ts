@@ -3,7 +3,6 @@ import { routes } from '#contract/routes.ts';
 import { DomainError } from '#core/errors.ts';
 import { runStatuses, type RunStatus } from '#core/run.ts';
 import type { Access } from '#api/access.ts';
-import { createCommitCache } from '#api/commit-cache.ts';
 import type { ApiDeps } from '#api/deps.ts';
 import { requestKey } from '#api/idempotency.ts';
 import { acceptedView, loadRunView, summaryView } from '#api/run-view.ts';
@@ -22,7 +21,6 @@ export function runRoutes(app: FastifyInstance, deps: ApiDeps, access: Access): 
   const { db, pool } = deps.connection;
   const accept = createSubmitter(pool);
   const summary = createSummaryReader(deps);
-  const commits = createCommitCache(deps.mirrors);
 
   serve(
     app,
@@ -30,7 +28,7 @@ export function runRoutes(app: FastifyInstance, deps: ApiDeps, access: Access): 
     async ({ principal, params, body, request, reply }) => {
       const project = await access.project(principal, params.project);
       const key = requestKey(request);
-      const submit = await prepareSubmit({ ...deps, commits }, access, principal, project, body);
+      const submit = await prepareSubmit(deps, access, principal, project, body);
       const accepted = await accept({ ...submit, request: key });
       reply.header('location', `/api/v1/runs/${accepted.runId}`);
       return accepted.repeated ? await summary(accepted.runId) : acceptedView(project.name, submit, accepted);
