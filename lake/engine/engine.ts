@@ -1,12 +1,15 @@
 // Gives every unit of work a query process and a directory of its own, and ends both with it.
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
+import { trimSegmentCache } from '#lake/segment-cache.ts';
 import type { Operation, Operations, SandboxLimits } from './operations.ts';
 import type { QueryProcess } from './query-process.ts';
 import { createWarmProcess } from './warm-process.ts';
 
+const trimEveryMs = 10 * 60_000;
 /** Queries whose facts are kept. */
 const rememberedMax = 256;
 /** Directories of work that died with its process. */
@@ -21,6 +24,10 @@ export interface EngineOptions {
   timeoutMs?: number;
   /** What a query may write, its result included. */
   directoryBytesMax?: number;
+  /** Copies of segments beyond this make room for newer ones, unless they were used within the hour. */
+  cacheBytesMax?: number;
+  /** Told about trouble while tidying up, when nobody waits any more. */
+  onError?: (error: unknown) => void;
 }
 
 export interface LakeEngine {
@@ -42,7 +49,8 @@ export interface EngineSession {
 export function createLakeEngine(options: EngineOptions): LakeEngine {
   const directory = join(options.cacheDir, 'work');
   const warm = createWarmProcess(options.cacheDir);
-  const ending = new Set<Promise<void>>();
+  const ending = new Set<Promise<unknown>>();
+  const trim = trimNowAndThen(options.cacheDir, options.cacheBytesMax ?? 20 * 1024 ** 3);
   let prepared: Promise<void> | undefined;
 
   const work: LakeEngine['work'] = async (use, { signal } = {}) => {
@@ -55,9 +63,13 @@ export function createLakeEngine(options: EngineOptions): LakeEngine {
       return await withDeadline(started, options.timeoutMs ?? 600_000, signal, () => serve(started, limits, use));
     } finally {
       // The caller has its answer and does not wait for this.
-      const end = warm.giveBack(started).then(() => rm(limits.directory, { recursive: true, force: true }));
-      ending.add(end);
-      void end.finally(() => ending.delete(end));
+      const end = warm
+        .giveBack(started)
+        .then(() => rm(limits.directory, { recursive: true, force: true }))
+        .then(trim);
+      const reported = end.catch((error: unknown) => options.onError?.(error));
+      ending.add(reported);
+      void reported.finally(() => ending.delete(reported));
     }
   };
 
@@ -85,9 +97,19 @@ function remember(inspect: LakeEngine['inspect']): LakeEngine['inspect'] {
   };
 }
 
+/** Counting the copies reads their directory, which is not for every query to pay. */
+function trimNowAndThen(cacheDir: string, cacheBytesMax: number): () => Promise<void> {
+  let trimmedMs = 0;
+  return async () => {
+    if (Date.now() - trimmedMs < trimEveryMs) return;
+    trimmedMs = Date.now();
+    await trimSegmentCache(cacheDir, cacheBytesMax);
+  };
+}
+
 function limitsOf(options: EngineOptions, directory: string): SandboxLimits {
   return {
-    threads: options.threads ?? 2,
+    threads: options.threads ?? availableParallelism(),
     memoryMib: options.memoryMib ?? 2048,
     directory,
     directoryBytesMax: options.directoryBytesMax ?? 32 * 1024 ** 3,

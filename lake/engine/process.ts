@@ -1,5 +1,6 @@
 // The query process: one unit of work for one caller, then its end. What users wrote is parsed and run only here, so
 // that a crash, a runaway query or a hostile file takes nothing else along.
+import { writeFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { DomainError, type ErrorCode } from '#core/errors.ts';
 import { ingest } from './ingest.ts';
@@ -8,6 +9,9 @@ import { materialise } from './materialise.ts';
 import type { EngineReply, EngineRequest, SandboxLimits } from './operations.ts';
 import { convert, preview } from './read.ts';
 import { openSandbox, prepareSandbox } from './sandbox.ts';
+
+// When the machine runs out of memory, a query is the first to go.
+if (process.platform === 'linux') writeFileSync('/proc/self/oom_score_adj', '1000');
 
 let limits: SandboxLimits | undefined;
 /** Opened while nobody waits: this process may have been started ahead of time. */

@@ -14,6 +14,7 @@ const ownMemoryMib = 512;
 const pageBytes = 4096;
 
 export interface QueryProcess {
+  readonly pid: number | undefined;
   readonly ended: boolean;
   /** It has run or read something that a user wrote, beyond parsing it: it then serves nobody else. */
   readonly used: boolean;
@@ -60,6 +61,7 @@ export function spawnQueryProcess(cacheDir: string): QueryProcess {
     else answered.reject(asError(message));
   });
   return {
+    pid: child.pid,
     get ended() {
       return child.exitCode !== null || child.signalCode !== null || !child.connected;
     },

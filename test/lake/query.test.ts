@@ -1,11 +1,14 @@
-import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, readdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { exportSnapshot } from '#lake/export.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { checkQuery, materialise, planSnapshot } from '#lake/query.ts';
+import { trimSegmentCache } from '#lake/segment-cache.ts';
 import { type TestLake, createTestLake } from './lake.ts';
 
 let lake: TestLake;
@@ -171,6 +174,33 @@ describe('a query', () => {
   });
 });
 
+describe('the local copies of segments', () => {
+  const segments = () => join(lake.engine.cacheDir, 'segments');
+  const copies = async () =>
+    (await readdir(segments(), { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
+
+  it('are fetched again when they are gone, and make room once nobody used them for long', async () => {
+    const [copy] = await copies();
+    if (copy === undefined) throw new Error('a query has left a copy');
+    const path = join(copy.parentPath, copy.name);
+    expect(await trimSegmentCache(lake.engine.cacheDir, 0)).toBe(0);
+    const longAgo = new Date(Date.now() - 2 * 60 * 60 * 1000);
+    for (const one of await copies()) await utimes(join(one.parentPath, one.name), longAgo, longAgo);
+    expect(await trimSegmentCache(lake.engine.cacheDir, 0)).toBeGreaterThan(0);
+    expect(await copies()).toEqual([]);
+    await rowsOf('SELECT id, 1 AS again FROM orders');
+    await rowsOf('SELECT id, 1 AS again FROM many LIMIT 1');
+    expect((await stat(path)).size).toBeGreaterThan(0);
+  });
+
+  it('are verified: a damaged segment is never read', async () => {
+    const { sha256 } = await lake.append('damaged', 'csv', 'x\n1\n');
+    const path = join(lake.scratch, 'blobs', 'objects', sha256.slice(0, 2), sha256);
+    await writeFile(path, 'not the segment');
+    await expect(rowsOf('SELECT * FROM damaged')).rejects.toMatchObject({ code: 'blob-corrupt' });
+  });
+});
+
 describe('a check before anything runs', () => {
   it('tells tables, parameters and what is missing', async () => {
     expect(
@@ -216,6 +246,21 @@ describe('a query beyond its limits', () => {
     await expect(asked).rejects.toThrow('the run was cancelled');
   });
 
+  it('ends when the process that asked for it is killed', async () => {
+    const asker = spawn(
+      process.execPath,
+      [fileURLToPath(new URL('./query-forever.ts', import.meta.url)), join(lake.scratch, 'forever')],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const [output] = (await once(asker.stdout, 'data')) as [Buffer];
+    const pid = Number(output.toString());
+    expect(isAlive(pid)).toBe(true);
+    asker.kill('SIGKILL');
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false), { timeout: 10_000 });
+  });
+
   it('leaves no process and no file behind', async () => {
     await lake.engine.close();
     const { stdout } = await promisify(execFile)('ps', ['-eo', 'ppid,args']);
@@ -225,3 +270,12 @@ describe('a query beyond its limits', () => {
     expect(mine).toEqual([]);
   });
 });
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
+  }
+}
