@@ -47,14 +47,20 @@ interface PostgresState {
 
 /**
  * Makes the database files on the first start. The caller holds the lock of `home`.
- * `throwAway` gives up durability, for tests.
+ * `throwAway` gives up durability, for tests; `say` hears of what takes its time.
  */
-export async function preparePostgres(home: string, throwAway = false): Promise<PostgresFiles> {
+export async function preparePostgres(
+  home: string,
+  { throwAway = false, say }: { throwAway?: boolean; say?: (line: string) => void } = {},
+): Promise<PostgresFiles> {
   const account = await databaseAccount();
   const state = await readState(home);
   const programs = await findPrograms(state.directory, account);
   const directory = join(state.directory, 'data');
-  if (!(await exists(directory))) await initialise(programs, state, account, throwAway);
+  if (!(await exists(directory))) {
+    say?.('Creating the database; this is needed once.');
+    await initialise(programs, state, account, throwAway);
+  }
   return { home, directory, program: join(programs, 'postgres'), account, state };
 }
 

@@ -30,6 +30,7 @@ export async function runUntilStopped(
   process.on('SIGHUP', onSignal(129));
   process.on('disconnect', onSignal(0));
   try {
+    console.log('Starting PostgreSQL, Temporal, the API and the workers …');
     const starting = startStack(readConfig(), (line) => console.log(line));
     stack = await Promise.race([starting, stopping.promise.then(() => null)]);
     if (stack === null) {

@@ -45,7 +45,7 @@ export async function startServices(config: Config, say: (line: string) => void)
     await refuseTakenPorts(config);
     const ports = openPorts(config.home);
     const [database, temporal] = await Promise.race([
-      Promise.all([startDatabase(config, guard, ports), startTemporal(config, guard, ports)]),
+      Promise.all([startDatabase(config, guard, ports, say), startTemporal(config, guard, ports)]),
       guard.failure,
     ]);
     return { database, temporal, pids: guard.pids, stop, force: guard.force, failure: guard.failure };
@@ -55,9 +55,14 @@ export async function startServices(config: Config, say: (line: string) => void)
   }
 }
 
-async function startDatabase({ database, home }: Config, guard: Guard, ports: Ports): Promise<Database> {
+async function startDatabase(
+  { database, home }: Config,
+  guard: Guard,
+  ports: Ports,
+  say: (line: string) => void,
+): Promise<Database> {
   if (database.kind === 'url') return { ownerUrl: database.ownerUrl, appUrl: database.appUrl };
-  const files = await preparePostgres(home);
+  const files = await preparePostgres(home, { say });
   await guard.clear(postgresOn(files, 0).service);
   const { service, urls, ready } = postgresOn(files, await ports.of('postgres'));
   guard.start(service);

@@ -56,7 +56,7 @@ export async function startStack(config: Config, say: (line: string) => void): P
   };
   try {
     const secrets = await readSecrets(config.home);
-    const [bundle] = await Promise.all([cachedWorkflowBundle(config.home), migrate(services.database.ownerUrl)]);
+    const [bundle] = await Promise.all([cachedWorkflowBundle(config.home, say), migrate(services.database.ownerUrl)]);
     const parts = await createParts(config, services, secrets);
     undo.push(parts.close);
     const tokenFile = join(config.home, 'token');

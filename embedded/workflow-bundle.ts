@@ -12,12 +12,13 @@ const script = fileURLToPath(new URL('./bundle-workflows.ts', import.meta.url));
 const sources = ['workflows', 'core'];
 
 /** Returns the path of the bundle, in the home's cache. The caller holds the home's lock. */
-export async function cachedWorkflowBundle(home: string): Promise<{ codePath: string }> {
+export async function cachedWorkflowBundle(home: string, say: (line: string) => void): Promise<{ codePath: string }> {
   const folder = join(home, 'cache');
   const name = `workflows-${await sourcesDigest()}.js`;
   const codePath = join(folder, name);
   await mkdir(folder, { recursive: true });
   if (!(await exists(codePath))) {
+    say('Bundling the workflows; this is needed once per version.');
     await promisify(execFile)(process.execPath, [script, `${codePath}.new`]);
     await rename(`${codePath}.new`, codePath);
   }

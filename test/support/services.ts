@@ -59,7 +59,7 @@ async function createHome(guard: Guard): Promise<string> {
 }
 
 async function startPostgres(guard: Guard, home: string) {
-  const postgres = postgresOn(await preparePostgres(home, true), await freePort(), true);
+  const postgres = postgresOn(await preparePostgres(home, { throwAway: true }), await freePort(), true);
   guard.start(postgres.service);
   await Promise.race([postgres.ready(), guard.failure]);
   return postgres.urls;
