@@ -2,16 +2,13 @@
 // query reads tables of the lake, answers the same for ever, and touches nothing else.
 import { DomainError } from '#core/errors.ts';
 import { didYouMean } from '#core/nearest.ts';
-
-/** A row of `duckdb_functions()`. */
-export interface EngineFunction {
-  name: string;
-  type: string;
-  /** Null for macros, table functions and pragmas. */
-  stability: string | null;
-  /** A macro's text. */
-  definition: string | null;
-}
+import {
+  type FunctionRules,
+  tableFunctionReason,
+  tableFunctions,
+  timeKeywords,
+  volatileReason,
+} from './function-rules.ts';
 
 export interface QueryFacts {
   /** Names as the query spells them, sorted; whether the lake has them is the caller's question. */
@@ -22,38 +19,7 @@ export interface QueryFacts {
   sequential: boolean;
 }
 
-export interface FunctionRules {
-  known: ReadonlySet<string>;
-  /** Name → why it is refused. */
-  refused: ReadonlyMap<string, string>;
-  aggregates: ReadonlySet<string>;
-}
-
 type Tree = { readonly [key: string]: unknown };
-
-const tableFunctions = new Set(['unnest', 'range', 'generate_series', 'json_each', 'json_tree', 'repeat']);
-
-/** Answers depend on the moment, the session or chance, although the engine calls some of them consistent. */
-const alsoVolatile = ['current_localtime', 'current_localtimestamp', 'reservoir_quantile', 'vector_type'];
-const sessionReaders = ['current_setting', 'getvariable', 'getenv'];
-/** The standard spells these without parentheses, so they look like columns. */
-const timeKeywords = new Set(['current_date', 'current_time', 'current_timestamp', 'localtime', 'localtimestamp']);
-
-/** Their result is the same in whatever order the rows come; for floating-point sums that does not hold. */
-const orderFreeAggregates = new Set([
-  'count',
-  'count_star',
-  'count_if',
-  'countif',
-  'min',
-  'max',
-  'bool_and',
-  'bool_or',
-  'bit_and',
-  'bit_or',
-  'bit_xor',
-  'approx_count_distinct',
-]);
 
 const nodeTypes = new Set(['SELECT_NODE', 'SET_OPERATION_NODE', 'RECURSIVE_CTE_NODE', 'CTE_NODE']);
 const tableTypes = new Set([
@@ -87,57 +53,6 @@ const expressionClasses = new Set([
   'TYPE',
   'WINDOW',
 ]);
-
-export function functionRules(functions: readonly EngineFunction[]): FunctionRules {
-  const refused = new Map<string, string>();
-  for (const { name, type, stability } of functions) {
-    if (type === 'scalar' && stability !== 'CONSISTENT') refused.set(name, volatileReason(name));
-    if (type === 'pragma' || type === 'table_macro') refused.set(name, catalogueReason(name));
-    if (type === 'table' && !tableFunctions.has(name)) refused.set(name, tableFunctionReason(name));
-  }
-  for (const name of alsoVolatile) refused.set(name, volatileReason(name));
-  for (const name of sessionReaders)
-    refused.set(name, `${name}() reads the server's settings, which a query must not see.`);
-  refuseMacros(functions, refused);
-  return {
-    known: new Set(functions.map(({ name }) => name)),
-    refused,
-    aggregates: new Set(functions.filter(({ type }) => type === 'aggregate').map(({ name }) => name)),
-  };
-}
-
-/** A macro is as bad as what it calls, also through other macros. */
-function refuseMacros(functions: readonly EngineFunction[], refused: Map<string, string>): void {
-  const macros = functions.filter(({ type, name }) => type === 'macro' && !refused.has(name));
-  for (let found = true; found; ) {
-    found = false;
-    for (const { name, definition } of macros) {
-      if (refused.has(name)) continue;
-      const words = (definition ?? '').toLowerCase().match(/[a-z_]\w*/g) ?? [];
-      const cause = words.find((word) => word !== name && (refused.has(word) || timeKeywords.has(word)));
-      const catalogue = words.find((word) => /^(duckdb|pragma)_/.test(word));
-      if (cause === undefined && catalogue === undefined) continue;
-      refused.set(name, catalogue === undefined ? volatileReason(name) : catalogueReason(name));
-      found = true;
-    }
-  }
-}
-
-function volatileReason(name: string): string {
-  const instead = /random|uuid|seed|reservoir/.test(name)
-    ? 'For a stable split or sample use hash(id).'
-    : 'For the time of the run use $as_of.';
-  return `${name}() answers differently each time, so the result could not be reproduced. ${instead}`;
-}
-
-function catalogueReason(name: string): string {
-  return `${name}() reads the engine's catalogue. A query reads tables of the lake only.`;
-}
-
-function tableFunctionReason(name: string): string {
-  if (/^(duckdb|pragma|pg)_|show|settings|version|platform/.test(name)) return catalogueReason(name);
-  return `${name}() reads files, the network or the engine itself. A query reads tables of the lake only; append the file to a table first.`;
-}
 
 /** Refuses with `query-refused`, or tells what the statement reads. `tree` is what `json_serialize_sql` answered. */
 export function guardQuery(tree: unknown, rules: FunctionRules): QueryFacts {
@@ -256,9 +171,7 @@ function noteTable(table: Tree, at: Visit): void {
 function visitTableFunction(table: Tree, at: Visit): void {
   const { function: call, ...rest } = table;
   const name = isTree(call) ? String(call.function_name).toLowerCase() : '';
-  if (!isTree(call) || !tableFunctions.has(name)) {
-    throw refusal(at.rules.refused.get(name) ?? tableFunctionReason(name));
-  }
+  if (!isTree(call) || !tableFunctions.has(name)) throw refusal(tableFunctionReason(name));
   visitChildren(call, at);
   visitChildren(rest, at);
 }
@@ -295,7 +208,7 @@ function checkFunction(call: Tree, at: Visit): void {
       'age() with one argument counts from today, so the result could not be reproduced. Write age($as_of, …).',
     );
   }
-  if (at.rules.aggregates.has(name) && !orderFreeAggregates.has(name)) at.facts.sequential = true;
+  if (at.rules.orderSensitive.has(name)) at.facts.sequential = true;
 }
 
 export function refusal(message: string): DomainError {

@@ -1,6 +1,7 @@
 // Runs inside the query process: what a query would read, decided before any data is at hand.
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { type EngineFunction, type FunctionRules, functionRules, guardQuery, refusal } from '#lake/guard.ts';
+import { type EngineFunction, type FunctionRules, functionRules } from '#lake/function-rules.ts';
+import { guardQuery, refusal } from '#lake/guard.ts';
 import type { Operations } from './operations.ts';
 import { readRows } from './sandbox.ts';
 

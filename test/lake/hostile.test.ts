@@ -123,6 +123,8 @@ describe('reading what is not the lake', () => {
     "SELECT getenv('HOME')",
     "SELECT current_setting('temp_directory')",
     "SELECT getvariable('x')",
+    "SELECT read_text('/etc/passwd')",
+    "SELECT json_serialize_plan('SELECT 1')",
     'SELECT pg_get_viewdef(1)',
     'SELECT get_block_size(1)',
     "SELECT write_log('x')",
@@ -232,6 +234,7 @@ describe('what a query may do', () => {
     'SELECT \'SELECT now(); DROP TABLE x\' AS text, id AS "current_date; --" FROM orders',
     'SELECT * FROM orders WHERE false',
     'SELECT sum(id) AS total FROM orders LIMIT 10',
+    'SELECT histogram(id) AS h, json_group_object(id, amount) AS j, geomean(amount) AS g FROM orders',
     'SELECT id FROM orders WHERE id > ALL (SELECT 0) AND EXISTS (FROM orders) LIMIT (SELECT 1)',
   ])('%s', async (query) => {
     expect(await run(query)).toMatchObject({ hit: false, columns: expect.any(Array) as unknown[] });
