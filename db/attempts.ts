@@ -2,7 +2,6 @@
 import { and, desc, eq, inArray, sql } from 'drizzle-orm';
 import { type Failure, isFinished } from '#core/run.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
-import { notifyRun } from './executions.ts';
 import { nodes } from './schema/nodes.ts';
 import { executions, runs } from './schema/runs.ts';
 import { type AttemptStatus, attempts } from './schema/steps.ts';
@@ -117,7 +116,6 @@ export async function markAttemptRunning(db: Queryable, id: AttemptId): Promise<
     .set({ status: 'running', startedAt: sql`coalesce(${attempts.startedAt}, clock_timestamp())` })
     .where(and(attemptIs(id), inArray(attempts.status, openStatuses)))
     .returning({ fence: attempts.fence });
-  await notifyRun(db, id.runId);
   return changed.length > 0;
 }
 
@@ -138,7 +136,6 @@ export async function closeAttempt(db: Queryable, id: AttemptId, end: AttemptEnd
     .set({ ...end, finishedAt: sql`clock_timestamp()`, tokenHash: null })
     .where(and(attemptIs(id), inArray(attempts.status, openStatuses)))
     .returning({ fence: attempts.fence });
-  await notifyRun(db, id.runId);
   return closed.length > 0;
 }
 

@@ -18,11 +18,6 @@ export interface Dispatchable {
   cancelRequestedBy: string | null;
 }
 
-/** Whoever changes a run tells the listeners, inside the transaction that changed it. */
-export async function notifyRun(db: Queryable, runId: string): Promise<void> {
-  await db.execute(sql`select pg_notify('run_changed', ${runId})`);
-}
-
 /**
  * Takes executions that nobody dispatches: new ones, and ones whose dispatcher died between taking and starting
  * (taken longer than `staleMs` ago). Rows that another dispatcher holds are skipped.
@@ -95,7 +90,6 @@ export async function openExecution(db: Database, runId: string, n: number): Pro
         updatedAt: sql`clock_timestamp()`,
       })
       .where(eq(runs.id, runId));
-    await notifyRun(tx, runId);
     return true;
   });
 }
@@ -133,7 +127,6 @@ export async function closeExecution(db: Database, closing: Closing): Promise<bo
       .set({ ...end, waitingReason: null, updatedAt: sql`clock_timestamp()` })
       .where(eq(runs.id, runId));
     await closeSteps(tx, closing);
-    await notifyRun(tx, runId);
     return true;
   });
 }
@@ -172,7 +165,6 @@ export async function setWaiting(
     .update(runs)
     .set({ status, waitingReason: reason, updatedAt: sql`clock_timestamp()` })
     .where(and(eq(runs.id, runId), inArray(runs.status, ['queued', 'running', 'waiting', 'needs-attention'])));
-  await notifyRun(db, runId);
 }
 
 export interface OpenExecution {

@@ -2,7 +2,6 @@
 import { and, eq, sql } from 'drizzle-orm';
 import { type AttemptId, holdFence } from './attempts.ts';
 import type { Database } from './connect.ts';
-import { notifyRun } from './executions.ts';
 import { logChunks } from './schema/steps.ts';
 
 export interface LogChunk {
@@ -24,7 +23,6 @@ export async function putLogChunk(db: Database, id: AttemptId, chunk: LogChunk):
         target: [logChunks.runId, logChunks.step, logChunks.fence, logChunks.offsetBytes],
         set: { sizeBytes: chunk.sizeBytes, inline: chunk.inline, sha256: chunk.sha256 },
       });
-    await notifyRun(tx, id.runId);
     return true;
   });
 }
@@ -52,5 +50,4 @@ export async function putStepLog(db: Database, id: { runId: string; step: string
       target: [logChunks.runId, logChunks.step, logChunks.fence, logChunks.offsetBytes],
       set: chunk,
     });
-  await notifyRun(db, id.runId);
 }

@@ -4,7 +4,6 @@ import { DomainError } from '#core/errors.ts';
 import { isFinished, runCan } from '#core/run.ts';
 import { recordAudit } from './audit.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
-import { notifyRun } from './executions.ts';
 import { type RequestKey, rememberRequest } from './idempotency.ts';
 import { durationMs, isoInstant, isoInstantOrNull } from './instants.ts';
 import { summaryColumns } from './run-summary.ts';
@@ -158,7 +157,6 @@ export async function changeRun(
       .set({ ...change, updatedAt: sql`clock_timestamp()` })
       .where(eq(runs.id, id));
     await recordAudit(tx, { actor: by, action: 'run.change', target: id, facts: change });
-    await notifyRun(tx, id);
   });
 }
 
@@ -199,7 +197,6 @@ export async function requestCancel(db: Database, id: string, by: string): Promi
     }
     const undispatched = execution === undefined || execution.dispatch === 'queued';
     if (undispatched) await closeUndispatched(tx, id, execution?.n ?? 1);
-    await notifyRun(tx, id);
     return { openExecution: undispatched ? null : execution.n };
   });
 }
@@ -242,7 +239,6 @@ export async function retryRun(db: Database, id: string, by: string, request: Re
       })
       .where(eq(runs.id, id));
     await recordAudit(tx, { actor: by, action: 'run.retry', target: id, facts: { execution: n } });
-    await notifyRun(tx, id);
   });
 }
 

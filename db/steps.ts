@@ -2,7 +2,6 @@
 import { and, eq, inArray, sql } from 'drizzle-orm';
 import type { Failure } from '#core/run.ts';
 import type { Database, Queryable } from './connect.ts';
-import { notifyRun } from './executions.ts';
 import { runs } from './schema/runs.ts';
 import { stepClaims, steps } from './schema/steps.ts';
 
@@ -40,7 +39,6 @@ export async function startStep(db: Queryable, id: StepId): Promise<void> {
     .update(steps)
     .set({ status: 'running', reason: null, startedAt: sql`coalesce(${steps.startedAt}, clock_timestamp())` })
     .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
-  await notifyRun(db, id.runId);
 }
 
 /** Shows what an unstarted step waits for. */
@@ -49,7 +47,6 @@ export async function setStepWaiting(db: Queryable, id: StepId, reason: string):
     .update(steps)
     .set({ status: 'waiting', reason })
     .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
-  await notifyRun(db, id.runId);
 }
 
 export interface StepEnd {
@@ -76,7 +73,6 @@ export async function closeStep(db: Queryable, id: StepId, end: StepEnd): Promis
   await db
     .delete(stepClaims)
     .where(and(eq(stepClaims.runId, id.runId), eq(stepClaims.execution, id.execution), eq(stepClaims.step, id.step)));
-  await notifyRun(db, id.runId);
 }
 
 export async function getStep(db: Queryable, id: StepId): Promise<typeof steps.$inferSelect | undefined> {
@@ -128,7 +124,6 @@ export async function showWhetherRunWaits(db: Queryable, runId: string, executio
          (select min(name || ' ' || reason) reason from steps
           where run_id = ${runId} and execution = ${execution} and status = 'waiting') held
     where id = ${runId} and runs.status in ('running', 'waiting', 'needs-attention')`);
-  await notifyRun(db, runId);
 }
 
 /** What resolve-commit found is written once; a repeated attempt reads it back. */
@@ -142,6 +137,5 @@ export async function setResolved(
     .set({ ...found, updatedAt: sql`clock_timestamp()` })
     .where(and(eq(runs.id, runId), sql`${runs.plan} is null`))
     .returning({ id: runs.id });
-  await notifyRun(db, runId);
   return written.length > 0;
 }

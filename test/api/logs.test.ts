@@ -1,7 +1,6 @@
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RunSummary, Step } from '#contract/runs.ts';
-import { notifyRun } from '#db/executions.ts';
 import { executions, runs } from '#db/schema/runs.ts';
 import { attempts, logChunks, steps } from '#db/schema/steps.ts';
 import { createClient } from '#sdk/client.ts';
@@ -26,7 +25,6 @@ async function finish(id: string, status: 'succeeded' | 'failed' = 'succeeded'):
   await api.db.update(attempts).set({ status: 'succeeded' }).where(eq(attempts.runId, id));
   await api.db.update(executions).set({ status, dispatch: 'closed' }).where(eq(executions.runId, id));
   await api.db.update(runs).set({ status, finishedAt: sql`clock_timestamp()` }).where(eq(runs.id, id));
-  await notifyRun(api.db, id);
 }
 
 test('logs come as text, from blobs and from the open stretch, from any byte', async () => {
@@ -81,7 +79,6 @@ test('live logs arrive while they are written, keep characters whole, and end wi
     .update(logChunks)
     .set({ inline: Buffer.concat([Buffer.from('a '), euro, Buffer.from(' b')]), sizeBytes: 7 })
     .where(eq(logChunks.runId, id));
-  await notifyRun(api.db, id);
   await expect.poll(() => received.length).toBe(2);
   await insertLog(api, id, 'last\n', { offsetBytes: 7 });
   await finish(id);
