@@ -27,6 +27,7 @@ const statuses = {
   'secret-missing': [422, 'Secret missing'],
   'pool-missing': [422, 'No pool fits'],
   'network-not-enforceable': [422, 'Network can not be enforced'],
+  'outputs-refused': [422, 'Outputs refused'],
   'query-refused': [422, 'Query refused'],
   'query-limit': [422, 'Query over its limits'],
   'as-of-in-future': [422, 'As-of in the future'],

@@ -5,7 +5,7 @@
 // recorded on two cores stands in for it.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createSecretKey } from 'node:crypto';
-import { chmod } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { Agent, request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -86,10 +86,13 @@ async function latencies(task: () => Promise<unknown>, rate: number): Promise<nu
 }
 
 async function withPostgres<T>(dir: string, use: (appUrl: string) => Promise<T>): Promise<T> {
-  await chmod(dir, 0o755);
+  const home = join(dir, 'home');
+  await mkdir(join(home, 'logs'), { recursive: true });
+  // The database may run as another user, which has to get through.
+  await chmod(dir, 0o711);
   const guard = await startGuard({ python: process.env['ASSAY_PYTHON'] ?? 'python3' });
   try {
-    const postgres = postgresOn(await preparePostgres(join(dir, 'home')), await freePort());
+    const postgres = postgresOn(await preparePostgres(home), await freePort());
     guard.start(postgres.service);
     await Promise.race([postgres.ready(), guard.failure]);
     await migrate(postgres.urls.owner);
@@ -195,10 +198,10 @@ async function measureOurs(dir: string, databaseUrl: string): Promise<Comparison
 }
 
 /** A server that closes idle connections may close one just as it is used again; a new one is opened then. */
-async function sendOverAnyConnection(target: Target): Promise<void> {
-  await send(target).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ECONNRESET') return send(target);
-    throw error;
+async function sendOverAnyConnection(target: Target, attemptsLeft = 5): Promise<void> {
+  await send(target).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ECONNRESET' || attemptsLeft === 0) throw error;
+    await sendOverAnyConnection(target, attemptsLeft - 1);
   });
 }
 
@@ -232,7 +235,10 @@ async function measureMlflow(dir: string): Promise<{ name: string; value: number
     const version = execFileSync(python, ['-c', 'import mlflow; print(mlflow.__version__)'], {
       encoding: 'utf8',
     }).trim();
-    return { name: `MLflow ${version}`, value: await perSecond(() => sendOverAnyConnection(target), 16) };
+    // More clients than that wait for SQLite's lock and make it slower, so the best of a few counts.
+    const rates: number[] = [];
+    for (const parallel of [2, 4, 8]) rates.push(await perSecond(() => sendOverAnyConnection(target), parallel));
+    return { name: `MLflow ${version}`, value: Math.max(...rates) };
   } finally {
     if (child.pid !== undefined) process.kill(-child.pid);
   }

@@ -92,7 +92,7 @@ export const datasetRoutes = {
     body: addVersionBody,
     status: 201,
     answer: datasetVersion,
-    problems: ['blob-missing', 'invalid-request', 'payload-too-large'],
+    problems: ['blob-missing', 'invalid-request', 'payload-too-large', 'idempotency-conflict'],
     idempotent: true,
   }),
   putBlob: defineRoute({

@@ -8,6 +8,7 @@ const stepName = z.string().min(1).max(100);
 /** The data of a `log` event. The event's id resumes exactly after it. */
 export const logEvent = z.object({
   step: z.string(),
+  /** From 1; 0 for a step of the platform. */
   attempt: z.number().int(),
   /** Position of the first byte of `text` in the attempt's log. */
   offsetBytes: z.number().int(),
@@ -23,7 +24,7 @@ export const logRoutes = {
     tag: 'logs',
     summary: 'Read logs as text',
     description:
-      'Without `step`, the newest attempt of every stage in order, each under a heading. `from` skips that many bytes; a negative one takes the last bytes.',
+      'Without `step`, the newest attempt of every step that printed something, in order, each under a heading. `from` skips that many bytes; a negative one takes the last bytes.',
     params: z.object({ run: runRef }),
     query: z.object({
       step: stepName.optional(),

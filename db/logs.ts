@@ -1,7 +1,7 @@
 // Reading logs: which attempts have one, and the stretches from a byte on.
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
 import type { Queryable } from './connect.ts';
-import { attempts, logChunks, steps } from './schema/steps.ts';
+import { logChunks } from './schema/steps.ts';
 
 export interface LogStretch {
   offsetBytes: number;
@@ -39,28 +39,32 @@ export async function readLogStretches(
 
 export interface LoggedAttempt {
   step: string;
+  /** The fence of the attempt; 0 for a platform step. */
   attempt: number;
   isOpen: boolean;
   sizeBytes: number;
 }
 
-/** Attempts of the run in the order of its steps, each with the size of its log so far. */
+/**
+ * Logs of the run in the order of its steps, each with its size so far: one per attempt of a stage, and one (attempt 0)
+ * for each platform step that printed something.
+ */
 export async function listLoggedAttempts(db: Queryable, runId: string): Promise<LoggedAttempt[]> {
-  const rows = await db
-    .select({
-      step: attempts.step,
-      attempt: attempts.fence,
-      isOpen: sql<boolean>`${attempts.status} in ('starting', 'running')`,
-      sizeBytes: sql<string>`coalesce((select max(${logChunks.offsetBytes} + ${logChunks.sizeBytes}) from ${logChunks}
-        where ${logChunks.runId} = ${attempts.runId} and ${logChunks.step} = ${attempts.step}
-          and ${logChunks.fence} = ${attempts.fence}), 0)`,
-    })
-    .from(attempts)
-    .leftJoin(
-      steps,
-      and(eq(steps.runId, attempts.runId), eq(steps.name, attempts.step), eq(steps.execution, attempts.execution)),
+  const found = await db.execute<{ step: string; attempt: number; is_open: boolean; size_bytes: string }>(sql`
+    with logs as (
+      select step, fence, max(offset_bytes + size_bytes) as size_bytes
+      from log_chunks where run_id = ${runId} group by step, fence
+    ), tries as (
+      select step, fence, execution, status in ('starting', 'running') as is_open from attempts where run_id = ${runId}
+    ), newest as (
+      select distinct on (name) name, position, status from steps where run_id = ${runId} order by name, execution desc
     )
-    .where(eq(attempts.runId, runId))
-    .orderBy(asc(steps.position), asc(attempts.step), asc(attempts.fence));
-  return rows.map((row) => ({ ...row, sizeBytes: Number(row.sizeBytes) }));
+    select coalesce(t.step, l.step) as step, coalesce(t.fence, l.fence) as attempt,
+           coalesce(t.is_open, n.status = 'running', false) as is_open, coalesce(l.size_bytes, 0) as size_bytes
+    from tries t full join logs l on l.step = t.step and l.fence = t.fence
+    left join newest n on n.name = coalesce(t.step, l.step)
+    order by n.position, 1, 2`);
+  return found.rows.map((row) => {
+    return { step: row.step, attempt: row.attempt, isOpen: row.is_open, sizeBytes: Number(row.size_bytes) };
+  });
 }

@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { createJsonSchemaTransformObject, jsonSchemaTransform } from 'fastify-type-provider-zod';
+import type { RouteContract } from '#contract/route.ts';
+import { apiPrefix, routes } from '#contract/routes.ts';
 
 const documentPath = '/api/openapi.json';
 const pagePath = '/api/reference';
@@ -14,6 +16,42 @@ const description = [
   '`cursor`. Every POST that creates understands `Idempotency-Key`. Nothing is allowed unless a role has the permission.',
 ].join(' ');
 
+interface OpenApiOperation {
+  parameters?: unknown[];
+  requestBody?: unknown;
+  responses: Record<string, { content?: unknown }>;
+}
+
+interface OpenApiDocument {
+  paths: Record<string, Record<string, OpenApiOperation>>;
+}
+
+const componentsOf = createJsonSchemaTransformObject({});
+const idempotencyKey = {
+  in: 'header',
+  name: 'Idempotency-Key',
+  description: 'The same key and body again answers with what the first request created.',
+  schema: { type: 'string', maxLength: 200 },
+};
+
+/** What has no schema of its own: raw bodies and answers, and the header of requests that create. */
+function describeRawParts(document: OpenApiDocument): OpenApiDocument {
+  for (const route of Object.values(routes) as RouteContract[]) {
+    const path = apiPrefix + route.path.replace(/:(\w+)/g, '{$1}').replace('*', '{*}');
+    const operation = document.paths[path]?.[route.method.toLowerCase()];
+    if (operation === undefined) continue;
+    if (route.idempotent === true) operation.parameters = [...(operation.parameters ?? []), idempotencyKey];
+    if (route.rawBody !== undefined) operation.requestBody = { required: true, content: binary(route.rawBody) };
+    const answer = operation.responses[route.status];
+    if (route.rawAnswer !== undefined && answer !== undefined) answer.content = binary(route.rawAnswer);
+  }
+  return document;
+}
+
+function binary(mediaType: string): Record<string, unknown> {
+  return { [mediaType]: { schema: { type: 'string', format: 'binary' } } };
+}
+
 /** Registered before the routes, which it collects. */
 export async function collectOpenApi(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
@@ -24,7 +62,7 @@ export async function collectOpenApi(app: FastifyInstance): Promise<void> {
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
     },
     transform: jsonSchemaTransform,
-    transformObject: createJsonSchemaTransformObject({}),
+    transformObject: (document) => describeRawParts(componentsOf(document) as OpenApiDocument),
   });
 }
 

@@ -3,11 +3,13 @@ import type { Dataset, DatasetVersion } from '#contract/datasets.ts';
 import { routes } from '#contract/routes.ts';
 import { sendBlob } from '#api/blob-answer.ts';
 import type { ApiDeps } from '#api/deps.ts';
+import { requestKey } from '#api/idempotency.ts';
 import { pageOf, textCursor } from '#api/paging.ts';
 import { serve } from '#api/serve.ts';
 import { bodyStream, refuseDeclaredSize } from '#api/upload.ts';
 import { recordAudit } from '#db/audit.ts';
 import { missingBlobs } from '#db/blobs.ts';
+import { rememberRequest } from '#db/idempotency.ts';
 import type { DatasetVersionRow } from '#db/datasets.ts';
 import { createDatasetVersion, getDataset, listDatasets, listDatasetVersions } from '#lake/datasets.ts';
 import { keepBlob } from '#storage/keep.ts';
@@ -49,7 +51,10 @@ export function datasetRoutes(app: FastifyInstance, { connection: { db }, store,
   serve(
     app,
     routes.addDatasetVersion,
-    async ({ principal, params, body }) => {
+    async ({ principal, params, body, request }) => {
+      // Equal files are one version by themselves; the key only keeps other files from being sent under it.
+      const key = requestKey(request);
+      await db.transaction((tx) => rememberRequest(tx, key, params.dataset));
       const version = await createDatasetVersion(lake, {
         name: params.dataset,
         files: body.files,

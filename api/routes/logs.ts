@@ -157,8 +157,8 @@ async function* bytesOf(
 }
 
 async function* headed(deps: ApiDeps, id: string, logs: readonly LoggedAttempt[]): AsyncGenerator<Buffer> {
-  for (const [at, log] of logs.entries()) {
-    const attempt = log.attempt === 1 ? '' : ` (attempt ${log.attempt})`;
+  for (const [at, log] of logs.filter(({ sizeBytes }) => sizeBytes > 0).entries()) {
+    const attempt = log.attempt <= 1 ? '' : ` (attempt ${log.attempt})`;
     yield Buffer.from(`${at === 0 ? '' : '\n'}==> ${log.step}${attempt} <==\n`);
     yield* bytesOf(deps, id, log, 0);
   }

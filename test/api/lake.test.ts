@@ -117,6 +117,10 @@ test('a dataset is what is missing, the blobs, the version, the files', async ()
   const added = await add();
   expect([added.status, added.body.version, added.body.files]).toEqual([201, 1, 2]);
   expect((await add()).body.version).toBe(1);
+  const headers = { 'idempotency-key': 'add-pets' };
+  const keyed = (list: unknown) => api.call('POST', '/datasets/pets/versions', { body: { files: list }, headers });
+  expect([(await keyed(files)).body.version, (await keyed(files)).body.version]).toEqual([1, 1]);
+  expect(refusal(await keyed(files.slice(1)))).toEqual({ status: 409, code: 'idempotency-conflict' });
   const dataset = await api.call<DatasetDetail>('GET', '/datasets/pets');
   expect(dataset.body).toMatchObject({ name: 'pets', latest: { version: 1 }, versions: [{ version: 1 }] });
   expect((await api.call('GET', '/datasets')).body.items).toMatchObject([{ name: 'pets' }]);

@@ -47,8 +47,14 @@ test('without a step every stage is shown under its name, in its newest attempt'
   await insertLog(api, id, 'old\n');
   await insertLog(api, id, 'new\n', { fence: 2 });
   await insertLog(api, id, 'scores\n', { step: 'evaluate' });
+  await insertLog(api, id, 'installed\n', { step: 'build-environment', fence: 0 });
+  await api.db
+    .insert(steps)
+    .values({ runId: id, execution: 1, name: 'build-environment', kind: 'platform', position: 1 });
   const { text } = await api.call('GET', `/runs/${id}/logs`);
-  expect(text).toBe('==> evaluate <==\nscores\n\n==> train (attempt 2) <==\nnew\n');
+  expect(text).toBe(
+    '==> build-environment <==\ninstalled\n\n==> evaluate <==\nscores\n\n==> train (attempt 2) <==\nnew\n',
+  );
   expect((await api.call('GET', `/runs/${id}/logs?attempt=1&step=train`)).text).toBe('old\n');
 });
 

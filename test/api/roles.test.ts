@@ -183,7 +183,11 @@ test('a route without a permission keeps the server from starting', async () => 
 
 test('every route that is served is in the OpenAPI document or public, and the document has no other', async () => {
   const app = await buildApp(api.deps);
-  const document = app.swagger() as { openapi: string; paths: Record<string, Record<string, unknown>> };
+  const document = app.swagger() as unknown as {
+    openapi: string;
+    paths: Record<string, Record<string, unknown>>;
+    components: { schemas: Record<string, unknown> };
+  };
   expect(document.openapi).toBe('3.1.0');
   const documented = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
@@ -192,5 +196,18 @@ test('every route that is served is in the OpenAPI document or public, and the d
     ([, route]) => `${route.method} /api/v1${route.path.replace(/:(\w+)/g, '{$1}').replace('*', '{*}')}`,
   );
   expect(documented.toSorted()).toEqual(contract.toSorted());
+  const submit = document.paths['/api/v1/projects/{project}/runs']?.post;
+  expect(submit).toMatchObject({
+    operationId: 'submitRun',
+    parameters: expect.arrayContaining([expect.objectContaining({ name: 'Idempotency-Key', in: 'header' })]),
+    requestBody: { content: { 'application/json': { schema: { $ref: '#/components/schemas/SubmitRunInput' } } } },
+    responses: { 201: {}, 409: { content: { 'application/problem+json': {} } } },
+  });
+  expect(document.paths['/api/v1/blobs/{sha256}']?.put).toMatchObject({
+    requestBody: { required: true, content: { 'application/octet-stream': {} } },
+  });
+  const text = JSON.stringify(document);
+  const named = new Set([...text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)].map((match) => match[1]));
+  expect(Object.keys(document.components.schemas)).toEqual(expect.arrayContaining([...named]));
   await app.close();
 });
