@@ -1,10 +1,12 @@
 import { defineConfig } from 'vitest/config';
+import { createClosingLine } from './test/support/closing-line.ts';
 
 // `unit` needs no server and stays fast; `integration` starts real Postgres, Temporal and processes.
 const unit = ['test/core/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/config/**/*.test.ts', 'test/*.test.ts'];
 
 export default defineConfig({
   test: {
+    reporters: ['default', createClosingLine()],
     projects: [
       { test: { name: 'unit', include: unit, sequence: { groupOrder: 0 } } },
       {
