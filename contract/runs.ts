@@ -11,10 +11,10 @@ const tag = z.string().min(1).max(100);
 const tags = z.array(tag).max(50);
 const runName = z.string().min(1).max(200);
 const note = z.string().max(20_000);
-/** A decoded parameter; names may be dotted paths like `model.depth`. */
+/** Any JSON by name; names may be dotted paths like `model.depth`. */
 const parametersMax = 2000;
 const parameters = z
-  .record(z.string().min(1).max(250), z.json())
+  .record(z.string().min(1).max(250), z.unknown())
   .refine((given) => Object.keys(given).length <= parametersMax, `expected at most ${parametersMax} parameters`);
 
 export const submitRunBody = z
