@@ -5,10 +5,13 @@ import { type BlobDigest, tooLarge } from './blob-store.ts';
 
 /** Large enough that a system call costs nothing beside it. */
 const chunkBytes = 1024 * 1024;
-/** One chunk being read, one hashed, one written, and one to spare. */
-const ringLength = 4;
+/** Chunks asked for before they are needed, and chunks not written yet: on a busy machine every answer comes late. */
+const readsAhead = 4;
+const writesBehind = 4;
+/** Enough that no buffer is read into while it is still hashed or written. */
+const ringLength = readsAhead + writesBehind + 2;
 
-/** Writes the chunks to the handle. The digest is of exactly what was written. */
+/** Writes the chunks to the handle, one after the other. The digest is of exactly what was written. */
 export async function writeHashed(
   chunks: AsyncIterable<Buffer>,
   handle: FileHandle,
@@ -16,52 +19,60 @@ export async function writeHashed(
 ): Promise<BlobDigest> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
+  let written = 0;
   let batch: Buffer[] = [];
-  let batchBytes = 0;
-  // Settles with the error instead of rejecting, because nobody waits for it while the next chunk is on its way.
-  let writing: Promise<Error | null> = Promise.resolve(null);
+  // They settle with the error instead of rejecting, because nobody waits for them while the next chunk is on its way.
+  const writing: Array<Promise<Error | null>> = [];
+  const flush = () => {
+    writing.push(settled(writeAll(handle, batch, written)));
+    written = sizeBytes;
+    batch = [];
+  };
   try {
     for await (const chunk of chunks) {
       sizeBytes += chunk.length;
       if (sizeBytes > sizeBytesMax) throw tooLarge(sizeBytesMax);
       batch.push(chunk);
-      batchBytes += chunk.length;
-      if (batchBytes >= chunkBytes) {
-        throwIf(await writing);
-        writing = settled(writeAll(handle, batch));
-        batch = [];
-        batchBytes = 0;
-      }
+      if (sizeBytes - written >= chunkBytes) flush();
       hash.update(chunk);
+      if (writing.length > writesBehind) throwIf((await writing.shift()) ?? null);
     }
+    flush();
   } finally {
     // The caller closes the handle next, which must not happen under a write.
-    await writing;
+    for (const error of await Promise.all(writing.splice(0))) throwIf(error);
   }
-  throwIf(await writing);
-  await writeAll(handle, batch);
   return { sha256: hash.digest('hex'), sizeBytes };
 }
 
 /**
- * A file's bytes, read one chunk ahead. With `reuse` the same few buffers come again and again: a chunk is valid until
- * the second one after it is asked for, which holds for `writeHashed` and does not for the reader of a stream.
+ * A file's bytes, as many as it has now, read ahead of need. With `reuse` the same few buffers come again and again: a
+ * chunk is valid for the next four, which holds for `writeHashed` and does not for the reader of a stream.
  */
 export async function* readChunks(handle: FileHandle, reuse: boolean): AsyncGenerator<Buffer> {
+  const { size } = await handle.stat();
   const ring: Buffer[] = [];
-  const buffer = (index: number) => (reuse ? (ring[index % ringLength] ??= newChunk()) : newChunk());
-  let reading = settledRead(handle, buffer(0));
-  for (let index = 1; ; index++) {
-    const { error, chunk } = await reading;
-    throwIf(error);
-    if (chunk.length === 0) return;
-    reading = settledRead(handle, buffer(index));
-    try {
+  const reading: Array<ReturnType<typeof settledRead>> = [];
+  let asked = 0;
+  const ask = (index: number) => {
+    if (asked >= size) return;
+    const length = Math.min(chunkBytes, size - asked);
+    const into = reuse ? (ring[index % ringLength] ??= newBuffer(length)) : newBuffer(length);
+    reading.push(settledRead(handle, into.subarray(0, length), asked));
+    asked += length;
+  };
+  for (let index = 0; index < readsAhead; index++) ask(index);
+  try {
+    for (let index = readsAhead; ; index++) {
+      const { error, chunk } = (await reading.shift()) ?? nothing;
+      throwIf(error);
+      if (chunk.length === 0) return;
+      ask(index);
       yield chunk;
-    } finally {
-      // The handle must not be closed under a read that is still on its way.
-      await reading;
     }
+  } finally {
+    // The handle must not be closed under a read that is still on its way.
+    await Promise.all(reading);
   }
 }
 
@@ -86,10 +97,12 @@ export function hashBytes(bytes: Buffer): BlobDigest {
 }
 
 /** A file system may take fewer bytes than it was offered; the rest is offered again. */
-export async function writeAll(handle: FileHandle, buffers: readonly Buffer[]): Promise<void> {
+export async function writeAll(handle: FileHandle, buffers: readonly Buffer[], position = 0): Promise<void> {
   let rest = buffers.filter((buffer) => buffer.length > 0);
+  let at = position;
   while (rest.length > 0) {
-    const { bytesWritten } = await handle.writev(rest);
+    const { bytesWritten } = await handle.writev(rest, at);
+    at += bytesWritten;
     rest = withoutFirst(rest, bytesWritten);
   }
 }
@@ -102,20 +115,33 @@ function withoutFirst(buffers: Buffer[], bytes: number): Buffer[] {
     return false;
   });
   if (index === -1) return [];
-  return buffers.slice(index).map((buffer, position) => (position === 0 ? buffer.subarray(left) : buffer));
+  return buffers.slice(index).map((buffer, offset) => (offset === 0 ? buffer.subarray(left) : buffer));
 }
 
-function newChunk(): Buffer {
-  return Buffer.allocUnsafeSlow(chunkBytes);
+interface Read {
+  error: Error | null;
+  chunk: Buffer;
 }
 
-async function settledRead(handle: FileHandle, into: Buffer) {
+const nothing: Read = { error: null, chunk: Buffer.alloc(0) };
+
+/** Fills the buffer, or as much of it as a file that became shorter still has. */
+async function settledRead(handle: FileHandle, into: Buffer, position: number): Promise<Read> {
   try {
-    const { bytesRead } = await handle.read(into, 0, into.length, null);
-    return { error: null, chunk: into.subarray(0, bytesRead) };
+    let filled = 0;
+    while (filled < into.length) {
+      const { bytesRead } = await handle.read(into, filled, into.length - filled, position + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return { error: null, chunk: into.subarray(0, filled) };
   } catch (error) {
     return { error: asError(error), chunk: into };
   }
+}
+
+function newBuffer(length: number): Buffer {
+  return Buffer.allocUnsafeSlow(length);
 }
 
 function settled(promise: Promise<void>): Promise<Error | null> {
