@@ -9,7 +9,7 @@ const configFiles = ['config.json', 'config.yaml', 'config.yml', 'hparams.json',
 
 const importsHydra = /^\s*(?:import hydra\b|from hydra\b|@hydra\.main)/m;
 const readsArguments =
-  /^\s*(?:import|from) (?:argparse|click|fire|typer|absl|tyro|simple_parsing|jsonargparse|docopt|transformers)\b|\bArgumentParser\b|\bsys\.argv\b/m;
+  /^\s*(?:import (?:[\w., ]+, *)?|from )(?:argparse|click|fire|typer|absl|tyro|simple_parsing|jsonargparse|docopt|transformers)\b|\bArgumentParser\b|\bsys\.argv\b/m;
 
 /** `script` is the entry script's text, or null when it is not known. */
 export function detectParams(repository: Repository, script: string | null): ParamsDeclaration {

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { declaredFlags, detectParams } from './detect-params.ts';
 import { readDvc } from './dvc.ts';
 import { findEntryPoint, scripts } from './entry-point.ts';
+import { requirementLines } from './draft-requirements.ts';
 import { mainEntryPoint, readMlProject } from './mlproject.ts';
 import type { Repository } from './repository.ts';
 
@@ -23,6 +24,8 @@ interface Draft {
   stages: Record<string, DraftStage>;
   params: ParamsDeclaration;
   metricsFiles: string[];
+  /** Where something says that the model lies. */
+  modelPath?: string | null;
   /** Text of the script whose habits decide about model and metrics. */
   script: string | null;
 }
@@ -59,14 +62,24 @@ async function draftFromDvc(repository: Repository): Promise<Draft | null> {
   const text = await repository.read('dvc.yaml');
   const dvc = text === null ? null : readDvc(text);
   if (dvc === null || Object.keys(dvc.stages).length === 0) return null;
-  const notes = ['The stages come from dvc.yaml.', ...dvc.notes];
+  const absent = dvc.inputs.filter((path) => !repository.files.some((file) => isIn(file, path)));
+  const notes = ['The stages come from dvc.yaml.', ...dvc.notes, ...absent.map(absentNote)];
   return {
     notes,
     stages: dvc.stages,
     params: detectParams(repository, null),
     metricsFiles: dvc.metricsFiles,
+    modelPath: dvc.modelPath,
     script: null,
   };
+}
+
+function isIn(file: string, path: string): boolean {
+  return file === path || file.startsWith(`${path}/`);
+}
+
+function absentNote(path: string): string {
+  return `${path} is in no commit, so a run does not have it: put it into the lake (assay data add) and name it under data.`;
 }
 
 async function draftFromMlProject(repository: Repository): Promise<Draft | null> {
@@ -150,15 +163,6 @@ function withFlags(params: ParamsDeclaration, script: string | null): ParamsDecl
   return Object.keys(defaults).length > 0 ? { ...params, defaults } : params;
 }
 
-function requirementLines(repository: Repository): string[] {
-  const known = ['uv.lock', 'pylock.toml', 'requirements.txt', 'pyproject.toml', 'setup.py'];
-  const found = known.find((file) => repository.files.includes(file));
-  const python = '# python: "3.11"';
-  return found === undefined
-    ? ['# requirements: requirements.txt    # none was found, so stages get plain Python', python, '']
-    : [`# Packages come from ${found}.`, python, ''];
-}
-
 function paramLines({ params }: Draft): string[] {
   const { file, style, defaults } = params;
   if (file === null && style === 'json')
@@ -174,11 +178,12 @@ function paramLines({ params }: Draft): string[] {
   return [`# ${how}`, block({ params: value }), ''];
 }
 
+/** A whole argument only: of `folder / "model.pt"` and `join(folder, "model.pt")` nobody knows the folder. */
 const savesModel =
-  /(?:joblib\.dump|torch\.save|pickle\.dump|save_model|save_pretrained|\.save|\bopen)\([^\n]*?["']([\w./-]+\.(?:joblib|pkl|pickle|pt|pth|h5|keras|onnx|safetensors)|models?\/?)["']/;
+  /(?:joblib\.dump|torch\.save|pickle\.dump|save_model|save_pretrained|\.save|\bopen)\((?:(?:[^\n"'()/+]|\(\))*,)?\s*["']([\w./-]+\.(?:joblib|pkl|pickle|pt|pth|h5|keras|onnx|safetensors)|models?\/?)["']/;
 
-function modelLines(name: string, { script }: Draft): string[] {
-  const path = script === null ? undefined : savesModel.exec(script)?.[1]?.replace(/^\.\//, '');
+function modelLines(name: string, { script, modelPath }: Draft): string[] {
+  const path = modelPath ?? savesModel.exec(script ?? '')?.[1]?.replace(/^\.\//, '');
   const isInside = path !== undefined && !path.startsWith('/') && !path.startsWith('..');
   if (!isInside)
     return [`# model: { name: ${name}, path: model/ }    # what is kept as a version when the gate passes`, ''];

@@ -19,11 +19,20 @@ const stage = z.looseObject({
   metrics: entries.optional(),
   plots: entries.optional(),
 });
-const file = z.looseObject({ stages: z.record(z.string(), z.unknown()) });
+const artifact = z.looseObject({ path: z.string(), type: z.string().optional() });
+const file = z.looseObject({
+  stages: z.record(z.string(), z.unknown()),
+  metrics: entries.optional().catch(undefined),
+  artifacts: z.record(z.string(), artifact).optional().catch(undefined),
+});
 
 export interface DvcDraft {
   stages: Record<string, { command: string; needs?: string[]; outputs?: string[] }>;
   metricsFiles: string[];
+  /** What `artifacts` calls a model, if one of them is. */
+  modelPath: string | null;
+  /** Paths that stages read and none writes. */
+  inputs: string[];
   /** Sentences about what could not be translated. */
   notes: string[];
 }
@@ -53,9 +62,14 @@ export function readDvc(text: string): DvcDraft | null {
       { command, needs: needs.map((other) => other.name), ...(outputs.length > 0 ? { outputs } : {}) },
     ] as const;
   });
+  const { metrics = [], artifacts = {} } = parsed.data;
+  const model = Object.values(artifacts).find(({ type }) => type === 'model');
+  const isMade = (path: string) => read.some(({ outputs }) => outputs.some((output) => isWithin(path, output)));
   return {
     stages: Object.fromEntries(stages),
-    metricsFiles: [...new Set(read.flatMap((item) => item.metrics))],
+    metricsFiles: [...new Set([...read.flatMap((item) => item.metrics), ...metrics.flatMap(resolved)])],
+    modelPath: model === undefined ? null : (resolved(model.path)[0] ?? null),
+    inputs: [...new Set(read.flatMap(({ deps }) => deps))].filter((path) => !isMade(path)),
     notes,
   };
 }

@@ -10,6 +10,9 @@ export interface EntryPoint {
 }
 
 const candidatesMax = 12;
+const namedMax = 3;
+/** Parts of a script's path. */
+const depthMax = 4;
 
 /** Throws `no-entry-point` with the candidates and the command to use when there is none, or more than one. */
 export async function findEntryPoint(repository: Repository): Promise<EntryPoint> {
@@ -39,20 +42,26 @@ function ambiguous(candidates: string[]): DomainError {
 
 async function missing(repository: Repository): Promise<DomainError> {
   const candidates = await scripts(repository);
-  const found = candidates.length === 0 ? 'no Python script that could be meant' : `only ${candidates.join(', ')}`;
+  const found = candidates.length === 0 ? 'no Python script that could be meant' : `only ${namesOf(candidates)}`;
   const example = candidates[0] ?? 'SCRIPT.py';
+  const source = repository.files.includes('dvc.yaml') ? ', which reads dvc.yaml' : '';
   return new DomainError(
     'no-entry-point',
-    `Found ${found}; expected train.py, main.py or src/*/train.py. Say what to run: assay run -- python ${example}, or write an assay.yaml with assay init.`,
+    `Found ${found}; expected train.py, main.py or src/*/train.py. Say what to run: assay run -- python ${example}, or write an assay.yaml with assay init${source}.`,
     candidates.map((path) => ({ path, message: 'could be the entry point' })),
   );
 }
 
-/** Scripts that do something when they are run, nearest to the root first. */
+function namesOf(candidates: string[]): string {
+  const named = candidates.slice(0, namedMax).join(', ');
+  return candidates.length > namedMax ? `${named} and ${candidates.length - namedMax} more` : named;
+}
+
+/** Scripts that do something when they are run: those called after training first, then nearest to the root. */
 export async function scripts(repository: Repository): Promise<string[]> {
   const python = repository.files
-    .filter((path) => path.endsWith('.py') && path.split('/').length <= 3 && !notAScript.test(path))
-    .sort((a, b) => a.split('/').length - b.split('/').length || a.localeCompare(b))
+    .filter((path) => path.endsWith('.py') && depthOf(path) <= depthMax && !notAScript.test(path))
+    .sort((a, b) => rankOf(a) - rankOf(b) || depthOf(a) - depthOf(b) || a.localeCompare(b))
     .slice(0, 50);
   const found: string[] = [];
   for (const path of python) {
@@ -60,6 +69,16 @@ export async function scripts(repository: Repository): Promise<string[]> {
     if (text !== null && /^if __name__ == ['"]__main__['"]:/m.test(text)) found.push(path);
   }
   return found.length > 0 ? found : python.filter((path) => !path.includes('/')).slice(0, candidatesMax);
+}
+
+function rankOf(path: string): number {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  const rank = [/^train\.py$/, /train/, /^(?:main|run)\.py$/].findIndex((pattern) => pattern.test(name));
+  return rank === -1 ? 3 : rank;
+}
+
+function depthOf(path: string): number {
+  return path.split('/').length;
 }
 
 const notAScript =

@@ -47,6 +47,23 @@ describe('a repository without a project file', () => {
     );
   });
 
+  it('names the script called after training when it asks for the command', async () => {
+    const files = { 'data/generate.py': guarded, 'pets/model.py': guarded, 'pets/cli/train.py': guarded };
+    const refusal = await refusalOf(readProject(repository(files), 'x'));
+    expect(refusal).toContain('assay run -- python pets/cli/train.py');
+    expect(await refusalOf(readProject(repository({ ...files, 'dvc.yaml': '', 'a.py': guarded }), 'x'))).toMatch(
+      /Found only pets\/cli\/train\.py, a\.py, data\/generate\.py and 1 more; .*assay init, which reads dvc\.yaml/,
+    );
+  });
+
+  it.each(['import typer', 'import json, joblib, typer', 'from click import command'])(
+    'takes parameters as flags after %s',
+    async (line) => {
+      const { config } = await readProject(repository({ 'train.py': line }), 'x');
+      expect(config.params.style).toBe('argv');
+    },
+  );
+
   it('is refused when none could be, with the scripts that exist', async () => {
     const files = { 'fit.py': guarded, 'lib.py': 'x = 1', 'setup.py': guarded, 'tests/run.py': guarded };
     expect(await refusalOf(readProject(repository(files), 'x'))).toMatch(
@@ -224,6 +241,35 @@ describe('a drafted project file', () => {
     });
     expect(config.models).toEqual([{ name: 'x', path: 'model.pt' }]);
     expect(config.metrics.files).toEqual(['metrics.json']);
+  });
+
+  it.each([
+    ['joblib.dump(model, out / "model.joblib")', []],
+    ['joblib.dump(model, os.path.join(out, "model.joblib"))', []],
+    ['torch.save(net.state_dict(), f"{out}/model.pt")', []],
+    ['pickle.dump(model, open("models/m.pkl", "wb"))', ['models/m.pkl']],
+    ['model.save_pretrained("model/")', ['model']],
+  ])('takes only a whole path for the model: %s', async (line, paths) => {
+    const { config } = await drafted({ 'train.py': line });
+    expect(config.models.map(({ path }) => path.replace(/\/$/, ''))).toEqual(paths);
+  });
+
+  it.each([
+    [{ 'train.py': '', 'conda.yaml': '' }, '# requirements: requirements.txt    # write one: conda.yaml is not'],
+    [{ 'train.py': '', 'src/requirements.txt': '' }, '\nrequirements: "src/requirements.txt"\n'],
+    [{ 'train.py': '', 'setup.cfg': '' }, '# Packages come from setup.cfg.'],
+    [{ 'train.py': '' }, '# none was found'],
+  ])('says where packages come from in %o', async (files, line) => {
+    expect((await drafted(files)).text).toContain(line);
+  });
+
+  it('takes model and metrics of dvc.yaml, and names what DVC keeps out of the commit', async () => {
+    const more = 'metrics: [eval/all.json]\nartifacts:\n  best: { path: model.pkl, type: model }\n';
+    const { config, text } = await drafted({ 'dvc.yaml': dvc() + more, 'src/prepare.py': '', 'data/data.xml.dvc': '' });
+    expect(config.models).toEqual([{ name: 'x', path: 'model.pkl' }]);
+    expect(config.metrics.files).toEqual(['eval/metrics.json', 'eval/all.json']);
+    expect(text).toContain('# data/data.xml is in no commit');
+    expect(text).not.toContain('src/prepare.py is in no commit');
   });
 
   it('chains evaluate.py after train.py', async () => {
