@@ -49,6 +49,6 @@ function refusal(file: string, what: string, command: string): DomainError {
   return new DomainError(
     'environment-unsupported',
     `${file} is ${what}, which Assay does not install from; it expects uv.lock, pylock.toml, requirements.txt, pyproject.toml or setup.py. Convert it with \`${command}\` and commit the result.`,
-    [{ path: file, message: `convert with: ${command}`, file }],
+    [{ path: file, message: `found ${what}; expected a file that pip reads. Convert it with: ${command}`, file }],
   );
 }

@@ -30,13 +30,16 @@ function mentions(text: string, name: string): boolean {
 
 /** uv's causes as one sentence, without its boilerplate. */
 function sentence(stderr: string): string {
-  const isTalk = /^(warning|hint|Using|Resolved|Prepared|\s+Building|\s+Updat)/;
-  const lines = stderr.split('\n').filter((line) => !isTalk.test(line));
+  const isTalk = /^(warning|Using|Resolved|Prepared|Downloading|\s+Building|\s+Updat|\s+Downloaded)/;
+  const said = stderr.split('\n').filter((line) => !isTalk.test(line));
+  const hint = said.findIndex((line) => /^\s*hint:/.test(line));
+  const lines = withoutTraceback(hint === -1 ? said : said.slice(0, hint));
   const flat = lines.join(' ').replaceAll(/\s+/g, ' ');
   const told = flat.slice(Math.max(0, flat.search(/error: /))).replace(/^error: /, '');
   const short = told
     .replace(/^No solution found when resolving dependencies:? cause: /, '')
     .replaceAll(' cause: ', ': ')
+    .replaceAll(/The build backend returned an error: Call to `[^`]*` failed \([^)]*\)(?: \[std(?:out|err)\])? ?/g, '')
     .replaceAll(/,? we can conclude that your requirements are unsatisfiable\.?/g, '')
     .replaceAll('we can conclude that ', '')
     .replaceAll(/ hint: .*$/g, '')
@@ -44,6 +47,16 @@ function sentence(stderr: string): string {
   const charsMax = 600;
   const cut = short.length > charsMax ? `${short.slice(0, charsMax)}…` : short;
   return (cut || 'uv gave no reason').replace(/[.,]$/, '').replace(/^Because /, 'because ');
+}
+
+/** Of a build's output that ends in a Python traceback only the exception says what is wrong. */
+function withoutTraceback(lines: readonly string[]): readonly string[] {
+  const start = lines.findLastIndex((line) => /^\s*Traceback \(most recent call last\):$/.test(line));
+  const indent = lines[start]?.search(/\S/) ?? 0;
+  const end = lines.findIndex((line, index) => index > start && line.trim() !== '' && line.search(/\S/) <= indent);
+  if (start === -1 || end === -1) return lines;
+  const output = lines.findIndex((line) => /^\s*\[(stdout|stderr)\]$/.test(line));
+  return [...lines.slice(0, output === -1 ? start : output), ...lines.slice(end)];
 }
 
 function advice(stderr: string): string {
