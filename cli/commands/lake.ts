@@ -122,7 +122,9 @@ async function append(context: Context, table: string, file: string, options: Ap
   const client = await connectClient(context);
   const done = await client.lake.append(table, format, bytes, { idempotencyKey: randomUUID() });
   if (options.json) return terminal.write(formatJson(done));
-  terminal.write(`${done.table}: ${done.rows} rows appended as commit ${done.seq} at ${done.committedAt}\n`);
+  terminal.write(
+    `${done.table}: ${done.rows} ${done.rows === 1 ? 'row' : 'rows'} appended as commit ${done.seq} at ${done.committedAt}\n`,
+  );
 }
 
 async function openInput(context: Context, file: string): Promise<Bytes> {

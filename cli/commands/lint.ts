@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { exitCodes } from '#cli/errors.ts';
-import { type Finding, lintProject } from '#cli/project/lint.ts';
+import type { Finding } from '#cli/project/finding.ts';
+import { lintProject } from '#cli/project/lint.ts';
 import { formatJson, oneLine } from '#cli/output.ts';
 import { findRoot } from '#cli/project/project-here.ts';
 

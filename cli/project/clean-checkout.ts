@@ -3,6 +3,7 @@ import type { Checkout } from '#cli/checkout.ts';
 import type { Context } from '#cli/context.ts';
 import { CliError } from '#cli/errors.ts';
 import { projectNameFrom } from '#core/names.ts';
+import type { ProjectConfig } from '#core/project.ts';
 import { findIgnoredInputs } from './ignored-inputs.ts';
 
 const codeEndings = /\.(py|pyx|ipynb|sql|sh|ya?ml|toml|cfg|ini)$/i;
@@ -31,8 +32,16 @@ export function isDirty({ dirty, untracked }: Checkout): boolean {
   return dirty.length > 0 || untracked.length > 0;
 }
 
-export async function nameIgnoredInputs({ terminal }: Context, { root }: Checkout): Promise<void> {
+/** Paths that a run gets from the lake are no loss. */
+export async function nameIgnoredInputs(
+  { terminal }: Context,
+  { root }: Checkout,
+  { data }: Pick<ProjectConfig, 'data'>,
+): Promise<void> {
+  const loaded = data.map(({ to }) => to.replace(/\/$/, ''));
+  const isLoaded = (path: string) => loaded.some((to) => path === to || path.startsWith(`${to}/`));
   for (const { path, mentionedIn } of await findIgnoredInputs(root)) {
+    if (isLoaded(path)) continue;
     terminal.note(
       `${path} is ignored by git and not part of the run, but ${mentionedIn} names it. If it is data: assay data add ${datasetNameOf(path)} ${path}`,
     );

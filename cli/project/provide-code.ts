@@ -2,6 +2,7 @@
 import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Run, SubmitRun } from '#contract/runs.ts';
+import type { ProjectConfig } from '#core/project.ts';
 import { ApiError } from '#sdk/api-error.ts';
 import type { Client } from '#sdk/client.ts';
 import { type Checkout, createPatch, readCheckout } from '#cli/checkout.ts';
@@ -51,8 +52,8 @@ export async function provideCode(
   const project = options.project ?? like?.project ?? (await projectNameAt(checkout.root));
   if (options.ref !== undefined) return provideRef(client, project, checkout, options.ref);
   if (!options.dirty) refuseDirty(context, checkout);
-  await checkProject(context, checkout.root, project, options.command);
-  await nameIgnoredInputs(context, checkout);
+  const config = await checkProject(context, checkout.root, project, options.command);
+  await nameIgnoredInputs(context, checkout, config);
   await ensureProject(client, project, checkout);
   const body =
     options.dirty && isDirty(checkout)
@@ -125,8 +126,9 @@ async function checkProject(
   root: string,
   project: string,
   command: readonly string[] | null,
-): Promise<void> {
+): Promise<ProjectConfig> {
   const { config, warnings } = await readLocalProject(root, command, project);
   for (const { file, line, message } of warnings) terminal.note(`${file}:${line} ${message}`);
   for (const sentence of config.notYet) terminal.note(sentence);
+  return config;
 }

@@ -140,5 +140,10 @@ describe('data that git ignores', () => {
     expect(code).toBe(0);
     expect(notes).toContain('images/cats is ignored by git and not part of the run, but train.py:');
     expect(notes).toContain('assay data add cats images/cats');
+
+    const data = 'data: { images: { dataset: cats, to: images } }\n';
+    await appendFile(join(dir, 'assay.yaml'), data);
+    await commitAll(dir, 'Get images from the lake');
+    expect((await server.assay(['run'], { cwd: dir })).notes).not.toContain('ignored by git');
   });
 });

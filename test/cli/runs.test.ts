@@ -353,6 +353,25 @@ describe('the lake', () => {
   });
 });
 
+describe('assay lint', () => {
+  it('names requirement files, datasets and secrets that a run would miss', async () => {
+    const dir = await server.checkout('tiny', 'needy');
+    const file = await readFile(join(dir, 'assay.yaml'), 'utf8');
+    await writeFile(
+      join(dir, 'assay.yaml'),
+      `${file}secrets: [HF_TOKEN]\ndata: { pets: { dataset: petz, to: pets } }\n`,
+    );
+    await writeFile(join(dir, 'environment.yml'), 'dependencies: [numpy]\n');
+    const { code, out } = await server.assay(['lint'], { cwd: dir });
+    expect(code).toBe(1);
+    expect(out.trim().split('\n')).toEqual([
+      expect.stringMatching(/^environment\.yml error: found a conda environment; .*conda env create/),
+      expect.stringMatching(/^data\.pets\.dataset error: There is no dataset "petz"/),
+      expect.stringMatching(/^secrets\.HF_TOKEN warning: .*assay secret set HF_TOKEN/),
+    ]);
+  });
+});
+
 it('answers with the JSON of the API', async () => {
   const { id, label } = await insert();
   const shown = JSON.parse((await server.assay(['show', label, '--json'])).out) as Run;
