@@ -27,11 +27,13 @@ export async function persist(deps: { db: Database; store: BlobStore }, input: E
 
 async function composeManifest(db: Database, input: ExecutionInput): Promise<Record<string, Json>> {
   const { run, project } = await loadRun(db, input.runId);
-  const environment = run.environmentKey === null ? undefined : await getEnvironment(db, run.environmentKey);
-  const steps = await listSteps(db, run.id, input.execution);
-  const data = await listRunData(db, run.id);
-  const artifacts = await listArtifacts(db, run.id, { all: false });
-  const metrics = await listMetrics(db, run.id);
+  const [environment, steps, data, artifacts, metrics] = await Promise.all([
+    run.environmentKey === null ? undefined : getEnvironment(db, run.environmentKey),
+    listSteps(db, run.id, input.execution),
+    listRunData(db, run.id),
+    listArtifacts(db, run.id, { all: false }),
+    listMetrics(db, run.id),
+  ]);
   return json({
     manifest: 1,
     run: { id: run.id, project: project.name, number: run.number, experiment: run.experiment, owner: run.owner },

@@ -8,15 +8,14 @@ import { listPools } from '#db/nodes.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
 import { insertSteps, type NewStep, setResolved } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
-import type { BlobStore } from '#storage/blob-store.ts';
-import { keepBlob } from '#storage/keep.ts';
+import type { KeepSource } from './keep-source.ts';
 import { readCommit } from './read-commit.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 
 export interface ResolveDeps {
   db: Database;
-  store: BlobStore;
   mirrors: Mirrors;
+  keepSource: KeepSource;
   publicUrl: string;
 }
 
@@ -65,14 +64,14 @@ async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Prom
   const found = await findCommit(deps, { run, project });
   if ((await listPools(deps.db)).length === 0) throw new Error('no node has registered yet; start a stage worker');
   const { config, params, plan } = await readCommit(deps, { ...run, project, commit: found.commit });
-  const source = await keepBlob(deps.db, deps.store, await deps.mirrors.archive(project.id, found.commit));
+  const sourceSha256 = await deps.keepSource(project.id, found.commit);
   await setResolved(deps.db, run.id, {
     commit: found.commit,
     tree: found.tree,
     branch: found.branch ?? run.branch,
     commitMessage: found.message,
     commitAuthor: `${found.authorName} <${found.authorEmail}>`,
-    sourceSha256: source.sha256,
+    sourceSha256,
     config,
     params,
     seed: seedOf(config, run.seedAsked),

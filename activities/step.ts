@@ -16,12 +16,16 @@ export interface StepResult<R> {
 
 /** A refusal closes the step as failed before it is thrown on; trouble in the world leaves it running for the retry. */
 export async function asStep<R>(db: Database, id: StepId, work: () => Promise<StepResult<R>>): Promise<R> {
-  await startStep(db, id);
+  const started = startStep(db, id);
+  // The work need not wait for being shown; its end does, and reports what went wrong with it.
+  started.catch(() => undefined);
   try {
     const { result, facts } = await work();
+    await started;
     await closeStep(db, id, { status: 'succeeded', facts });
     return result;
   } catch (error) {
+    await started;
     if (error instanceof DomainError) await closeStep(db, id, { status: 'failed', failure: refusal(error, id.step) });
     throw error;
   }

@@ -14,6 +14,7 @@ import {
 } from '@temporalio/worker';
 import { type ControlDeps, createActivities, createStageActivities } from '#activities/index.ts';
 import { createEnvironments } from '#activities/environments.ts';
+import { createKeepSource } from '#activities/keep-source.ts';
 import type { StageDeps } from '#activities/run-stage.ts';
 import type { Runner } from '#activities/runners/runner.ts';
 import { createDevices } from '#activities/stage/devices.ts';
@@ -139,6 +140,7 @@ function controlDeps(deps: ControlWorkerDeps): ControlDeps {
     db,
     store,
     mirrors: deps.mirrors,
+    keepSource: createKeepSource({ db, store, mirrors: deps.mirrors }),
     publicUrl: deps.publicUrl,
     sources: createSourceCache(store, join(deps.nodeDir, 'source')),
     environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
