@@ -20,7 +20,7 @@ const safetyMs = 2_000;
 /** Without a working LISTEN connection. */
 const pollMs = 500;
 const reconnectMs = 1_000;
-/** Changes that come closer together than this are looked at together. */
+/** A change is told at once; those that follow within this time are looked at together. */
 const gapMs = 40;
 
 export function createRunChanges(pool: pg.Pool, log: FastifyBaseLogger): RunChanges {
@@ -78,11 +78,14 @@ export function createRunChanges(pool: pg.Pool, log: FastifyBaseLogger): RunChan
         },
         { once: true },
       );
+      let answeredMs = Number.NEGATIVE_INFINITY;
       return {
         async changed() {
           if (signal.aborted) return;
           await bell.rung(listening ? safetyMs : pollMs);
-          if (!signal.aborted) await pause(gapMs);
+          const waitMs = answeredMs + gapMs - performance.now();
+          if (waitMs > 0 && !signal.aborted) await pause(waitMs);
+          answeredMs = performance.now();
         },
       };
     },
