@@ -2,6 +2,7 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { DomainError, type ErrorCode } from '#core/errors.ts';
 import type { FailureClass } from '#core/run.ts';
+import { isMistake } from './mistakes.ts';
 
 /** Which class a refusal has when it ends a step of a run. Unlisted codes are of the user's making. */
 const classOfCode: Partial<Record<ErrorCode, FailureClass>> = {
@@ -21,15 +22,12 @@ export function failureClassOf(code: ErrorCode): FailureClass {
   return classOfCode[code] ?? 'user';
 }
 
-/** Programmer mistakes: repeating them can not help. */
-const mistakes = [TypeError, RangeError, ReferenceError, SyntaxError];
-
 function toTemporalFailure(error: unknown): unknown {
   if (error instanceof DomainError) {
     const details = [{ class: failureClassOf(error.code), details: error.details }];
     return ApplicationFailure.create({ message: error.message, type: error.code, nonRetryable: true, details });
   }
-  if (mistakes.some((kind) => error instanceof kind)) {
+  if (isMistake(error)) {
     const { message, stack } = error as Error;
     const sentence = `Assay made a mistake: ${message}`;
     return ApplicationFailure.create({
@@ -60,6 +58,20 @@ export function guarded<A extends unknown[], R>(activity: Activity<A, R>): Activ
       clearInterval(beat);
     }
   };
+}
+
+/**
+ * The same for a step that installs, fetches or queries for minutes and whose work is worth something to the next run:
+ * a cancelled run does not wait for it. What still goes on writes nothing that a closed execution would show.
+ */
+export function abandonable<A extends unknown[], R>(activity: Activity<A, R>): Activity<A, R> {
+  return guarded(async (...args) => {
+    const work = activity(...args);
+    const cancelled = currentContext()?.cancelled;
+    if (cancelled === undefined) return await work;
+    work.catch(() => undefined);
+    return await Promise.race([work, cancelled]);
+  });
 }
 
 /** Activities are plain functions and can be called without Temporal, which tests do. */

@@ -1,5 +1,6 @@
 // A stage that ran for hours must not be lost because Postgres restarts for a minute.
 import { DomainError } from '#core/errors.ts';
+import { isMistake } from './mistakes.ts';
 
 const firstPauseMs = 200;
 const pauseMsMax = 5_000;
@@ -11,8 +12,7 @@ export async function persevere<R>(act: () => Promise<R>, withinMs = 120_000): P
     try {
       return await act();
     } catch (error) {
-      const final = error instanceof DomainError || error instanceof TypeError || error instanceof RangeError;
-      if (final || performance.now() + pauseMs > until) throw error;
+      if (error instanceof DomainError || isMistake(error) || performance.now() + pauseMs > until) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }

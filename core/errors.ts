@@ -23,6 +23,7 @@ export const errorCodes = [
   'secret-missing',
   'pool-missing',
   'network-not-enforceable',
+  'outputs-refused',
   'query-refused',
   'query-limit',
   'as-of-in-future',

@@ -80,6 +80,7 @@ function createCollector(path: string): Collector {
       const points = series.get(key);
       if (points) points.push(point);
       else if (key === '' || key.length > keyLengthMax) notes.push(`${path} has a key of ${key.length} characters.`);
+      else if (key.includes('\0')) notes.push(`${path} has a key with the character 0, which no name can have.`);
       else if (series.size < keysMax) series.set(key, [point]);
       else if (series.size === keysMax && !notes.includes(tooMany(path))) notes.push(tooMany(path));
     },

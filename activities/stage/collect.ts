@@ -8,12 +8,18 @@ import { collectOutputs } from '#core/outputs.ts';
 import type { ProjectConfig, Stage } from '#core/project.ts';
 import type { Database } from '#db/connect.ts';
 import type { Output, Outputs } from '#db/outputs.ts';
+import { mapLimited } from '#lake/map-limited.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import { keepBlob } from '#storage/keep.ts';
 import { mediaTypeOf } from './media-type.ts';
-import { compileGlob, listFiles, readListing, type Workspace } from './workspace.ts';
+import { compileGlob, readListing, type Workspace } from './workspace.ts';
+import { listWrittenFiles, orRefuse } from './written-files.ts';
 
 const metricsBytesMax = 64 * 1024 * 1024;
+/** A file with a thousand faults needs no thousand sentences. */
+const notesMax = 20;
+/** Many small files wait for the disk and for Postgres, not for the processor. */
+const keptAtOnce = 8;
 /** More files than this are a mistake of the script; declaring outputs narrows them. */
 const filesMax = 100_000;
 
@@ -28,30 +34,28 @@ export async function collectStageOutputs(
   config: ProjectConfig,
   stage: Stage,
 ): Promise<Collected> {
-  const after = await listFiles(space.work);
+  const { listing: after, notes: seen } = await listWrittenFiles(space.work);
   const alsoKept = [
     ...config.models.map((model) => model.path),
     ...metricsFilePaths(config.metrics.files, [...after.keys()], compileGlob),
   ];
   const { paths, missing } = collectOutputs(stage.outputs, alsoKept, await readListing(space), after, compileGlob);
-  const notes =
-    paths.length > filesMax
-      ? [`${paths.length} files were written; only the first ${filesMax} are kept. Declare outputs.`]
-      : [];
-  const outputs: Output[] = [];
-  for (const path of paths.slice(0, filesMax)) outputs.push(await keepOutput(deps, space.work, path));
+  const notes = [...seen];
+  if (paths.length > filesMax)
+    notes.push(`${paths.length} files were written; only the first ${filesMax} are kept. Declare outputs.`);
+  const outputs = await mapLimited(paths.slice(0, filesMax), keptAtOnce, (path) => keepOutput(deps, space.work, path));
   const reading = await readMetrics(space, config, paths);
   return {
     outputs,
     metrics: reading.series.map((series) => ({ ...summariseMetric(series), source: series.file })),
     missing,
-    notes: [...notes, ...reading.notes],
+    notes: [...notes, ...reading.notes].slice(0, notesMax),
   };
 }
 
 /** A link put in place of a listed file is not followed: the stage must not lend its eyes to the worker. */
 async function keepOutput(deps: { db: Database; store: BlobStore }, work: string, path: string): Promise<Output> {
-  const handle = await open(join(work, path), constants.O_RDONLY | constants.O_NOFOLLOW);
+  const handle = await orRefuse(() => open(join(work, path), constants.O_RDONLY | constants.O_NOFOLLOW));
   try {
     const { mode } = await handle.stat();
     const { sha256, sizeBytes } = await keepBlob(deps.db, deps.store, handle.createReadStream({ autoClose: false }));
@@ -70,7 +74,7 @@ async function readMetrics(space: Workspace, config: ProjectConfig, paths: reado
 }
 
 async function readCapped(path: string): Promise<string | null> {
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const handle = await orRefuse(() => open(path, constants.O_RDONLY | constants.O_NOFOLLOW));
   try {
     const { size } = await handle.stat();
     return size > metricsBytesMax ? null : await readFile(handle, 'utf8');

@@ -44,6 +44,8 @@ export async function startLogPump(
   let wake: () => void = () => undefined;
 
   async function pump(): Promise<boolean> {
+    // What could not be written is written first, so that an outage does not gather the whole log in memory.
+    await writer.flush();
     const raw = await source.logs(rawBytes, readBytesMax);
     if (raw.length > 0) writer.push(mask.push(raw));
     rawBytes += raw.length;
@@ -124,5 +126,10 @@ function lastLines(bytes: Buffer): string[] {
   const lines = bytes.toString('utf8').split(/\r?\n/);
   if (lines.at(-1) === '') lines.pop();
   // A progress bar rewrites its line; only its last state is of interest.
-  return lines.slice(-tailLinesMax).map((line) => line.slice(line.lastIndexOf('\r') + 1));
+  return lines.slice(-tailLinesMax).map((line) => printable(line.slice(line.lastIndexOf('\r') + 1)));
+}
+
+/** The lines become text of a row, which has no place for the character 0, and nobody reads the other controls. */
+function printable(line: string): string {
+  return line.replaceAll(/(?!\t)\p{Cc}/gu, '\u{fffd}');
 }

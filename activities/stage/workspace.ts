@@ -1,6 +1,6 @@
 // A stage's own directory on this node: code, parameters, data and what earlier stages produced, and nothing shared.
 import { constants } from 'node:fs';
-import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import picomatch from 'picomatch';
 import { writeParamsFile } from '#contract/params-file.ts';
@@ -11,8 +11,12 @@ import type { Params, ProjectConfig, Stage } from '#core/project.ts';
 import type { StageDirectories } from '#core/stage-variables.ts';
 import type { Artifact } from '#db/outputs.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
+import { removeTree } from './remove-tree.ts';
 
 export interface Workspace {
+  /** The worker's own: what it notes here is out of the stage's reach when the worker is root. */
+  folder: string;
+  /** The stage's: it may change everything below. */
   root: string;
   /** Where the command starts: the stage's copy of the tree. */
   work: string;
@@ -22,10 +26,12 @@ export interface Workspace {
 
 /** Paths only; the same launch always has the same ones. */
 export function workspaceOf(workDir: string, launch: string, config: ProjectConfig): Workspace {
-  const root = join(workDir, launch);
+  const folder = join(workDir, launch);
+  const root = join(folder, 'stage');
   const work = join(root, 'work');
   const model = config.models[0]?.path ?? 'model';
   return {
+    folder,
     root,
     work,
     paramsFile: join(root, 'params.json'),
@@ -58,7 +64,7 @@ export interface Material {
 
 /** Makes the workspace anew; what an interrupted preparation left is removed first. */
 export async function prepareWorkspace(store: BlobStore, space: Workspace, material: Material): Promise<void> {
-  await rm(space.root, { recursive: true, force: true });
+  await removeTree(space.folder);
   await mkdir(space.work, { recursive: true });
   await copyTree(space.work, material);
   for (const output of material.upstream) {
@@ -117,7 +123,7 @@ async function writeParams(space: Workspace, { config, stage, params, source }: 
 }
 
 function listingFile(space: Workspace): string {
-  return join(space.root, 'before.json');
+  return join(space.folder, 'before.json');
 }
 
 /** What the working directory held before the stage started, also for a worker that adopted the launch. */
@@ -131,7 +137,7 @@ export async function listFiles(directory: string): Promise<Listing> {
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
-    const { size, mtimeMs, ino } = await stat(path);
+    const { size, mtimeMs, ino } = await lstat(path);
     listing.set(relative(directory, path), `${size}.${mtimeMs}.${ino}`);
   }
   return listing;
