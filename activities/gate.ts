@@ -6,6 +6,7 @@ import { listMetrics } from '#db/metrics.ts';
 import { createVersions } from '#db/models.ts';
 import { findChampion } from '#db/promotions.ts';
 import { loadRun, setGate } from '#db/run-facts.ts';
+import { closeStep, getStep } from '#db/steps.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 
 /** How long the artifacts of a run whose gate failed are kept. */
@@ -18,12 +19,18 @@ export interface Judged {
   line: string;
 }
 
-/** A failed gate is a result. The version is made in the transaction that records the result. */
+/**
+ * A failed gate is a result. The version is made in the transaction that records the result. Judged once: a repeated
+ * call answers what is recorded, because the champion may have moved since.
+ */
 export async function gate(
   { db, publicUrl }: { db: Database; publicUrl: string },
   input: ExecutionInput,
 ): Promise<Judged> {
-  return await asStep(db, { ...input, step: 'gate' }, async () => {
+  const id = { ...input, step: 'gate' };
+  const recorded = await getStep(db, id);
+  if (recorded?.status === 'succeeded') return recorded.facts as unknown as Judged;
+  return await asStep(db, id, async () => {
     const { run } = await loadRun(db, input.runId);
     if (run.config === null) throw new TypeError('a resolved run has its configuration');
     const { gate: rules, metrics } = run.config;
@@ -40,13 +47,11 @@ export async function gate(
       const versions = report.result === 'failed' ? [] : await createVersions(tx, run.id);
       const made = versions.map(({ model, version }) => `version ${version} of model ${model}`).join(', ');
       const sentence = gateSentence(report);
-      return {
-        result: {
-          result: report.result,
-          line: `gate ${sentence}${made === '' ? '' : `; ${made}`} ([manifest](${publicUrl}/api/v1/runs/${run.id}/manifest)).`,
-        },
-        facts: { result: report.result, sentence, versions, deleteAfter },
-      };
+      const manifest = `[manifest](${publicUrl}/api/v1/runs/${run.id}/manifest)`;
+      const line = `gate ${sentence}${made === '' ? '' : `; ${made}`} (${manifest}).`;
+      const facts = { result: report.result, line, sentence, versions, deleteAfter };
+      await closeStep(tx, id, { status: 'succeeded', facts });
+      return { result: { result: report.result, line }, facts };
     });
   });
 }

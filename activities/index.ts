@@ -1,7 +1,7 @@
 // The activities by their persisted names, as the workers register them and the workflows see them.
 import { buildEnvironment, type BuildDeps } from './build-environment.ts';
 import { claimStep, type ClaimDeps, type StageId } from './claim-step.ts';
-import { guarded } from './failures.ts';
+import { abandonable, guarded } from './failures.ts';
 import { closeStage, type FinishInput, finishRun, showAttention } from './finish-run.ts';
 import { gate } from './gate.ts';
 import { inspectAttempt } from './inspect-attempt.ts';
@@ -18,9 +18,9 @@ export type ControlDeps = ResolveDeps & BuildDeps & LoadDeps & ClaimDeps;
 export function createActivities(deps: ControlDeps) {
   const { db } = deps;
   return {
-    resolveCommit: guarded((input: ExecutionInput) => resolveCommit(deps, input)),
-    buildEnvironment: guarded((input: ExecutionInput) => buildEnvironment(deps, input)),
-    loadData: guarded((input: ExecutionInput) => loadData(deps, input)),
+    resolveCommit: abandonable((input: ExecutionInput) => resolveCommit(deps, input)),
+    buildEnvironment: abandonable((input: ExecutionInput) => buildEnvironment(deps, input)),
+    loadData: abandonable((input: ExecutionInput) => loadData(deps, input)),
     claimStep: guarded((input: StageId) => claimStep(deps, input)),
     inspectAttempt: guarded((input: StageId) => inspectAttempt(db, input)),
     closeStage: guarded((input: Parameters<typeof closeStage>[1]) => closeStage(db, input)),

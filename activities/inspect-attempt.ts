@@ -10,13 +10,22 @@ export async function inspectAttempt(db: Database, input: StageId): Promise<Atte
     return { state: 'lost', drained: false, sentence: `The launch of ${input.step} was lost before it was recorded.` };
   }
   if (!isOpenAttempt(attempt)) return closedState(attempt);
-  if (await isNodeAlive(db, attempt.nodeId)) {
+  if (await answers(db, attempt.nodeId)) {
     return { state: 'live', nodeId: attempt.nodeId, fence: attempt.fence };
   }
   const sentence = `Node ${attempt.nodeId} stopped answering while it ran ${attempt.step}.`;
   const failure = { class: 'infrastructure' as const, sentence, step: attempt.step, logTail: [], exitCode: null };
   const closed = await closeAttempt(db, attempt, { status: 'lost', failure });
   return closed ? { state: 'lost', drained: false, sentence } : await inspectAttempt(db, input);
+}
+
+/** A machine that slept wakes with its leases run out, and its node renews its own within this time. */
+const renewalMs = 2_000;
+
+async function answers(db: Database, nodeId: string): Promise<boolean> {
+  if (await isNodeAlive(db, nodeId)) return true;
+  await new Promise((resolve) => setTimeout(resolve, renewalMs));
+  return await isNodeAlive(db, nodeId);
 }
 
 function closedState(attempt: Attempt): AttemptState {

@@ -1,6 +1,5 @@
 // One launch of a stage, from its attempt's row to its end, on the node that runs it.
 import type { KeyObject } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { DomainError } from '#core/errors.ts';
 import { failureOf } from '#core/failure.ts';
 import type { StageOutcome } from '#core/outcome.ts';
@@ -29,12 +28,14 @@ import { currentContext, failureClassOf } from './failures.ts';
 import { outcomeOf } from './inspect-attempt.ts';
 import { persevere } from './persevere.ts';
 import type { Runner, StageExit, StageHandle } from './runners/runner.ts';
-import { collectStageOutputs } from './stage/collect.ts';
+import { type Collected, collectStageOutputs } from './stage/collect.ts';
 import type { Devices } from './stage/devices.ts';
 import { launchStage } from './stage/launch.ts';
 import { type LogPump, startLogPump } from './stage/log-pump.ts';
+import { removeTree } from './stage/remove-tree.ts';
 import { openStageSecrets } from './stage/secrets.ts';
 import type { SourceCache } from './stage/source-cache.ts';
+import type { Watches } from './stage/watches.ts';
 import { type Workspace, workspaceOf } from './stage/workspace.ts';
 
 export interface StageInput extends StageId {
@@ -65,7 +66,7 @@ export interface StageDeps {
   /** Aborts when this worker is to stop its stages before it ends. */
   draining: AbortSignal;
   /** Launches that an activity of this process watches; the node reconciler leaves them alone. */
-  watched: Set<string>;
+  watched: Watches;
 }
 
 /** A drained or timed-out stage gets its grace from the runner; this bounds the wait of an orderly stop. */
@@ -89,17 +90,15 @@ export async function runStage(deps: StageDeps, input: StageInput): Promise<Stag
   const { config } = loaded.run;
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
-  const attempt = await persevere(() => takeAttempt(deps, input, stage));
-  if (attempt === null) return { status: 'stopped' };
-  if (!isOpenAttempt(attempt)) return outcomeOf(attempt);
-  deps.watched.add(attempt.launch);
-  try {
+  const taken = await persevere(() => takeAttempt(deps, input, stage));
+  if (taken === null) return { status: 'stopped' };
+  return await deps.watched.alone(taken.launch, abort, async (mayWatch) => {
+    // An earlier watcher of this launch may have recorded its end while it was asked to let go.
+    const attempt = (await persevere(() => getAttempt(deps.db, taken))) ?? taken;
+    if (!isOpenAttempt(attempt)) return outcomeOf(attempt);
     const space = workspaceOf(deps.workDir, attempt.launch, config);
-    const watch = { deps, loaded, config, stage, attempt, space, secrets: {}, abort };
-    return await watchLaunch(watch);
-  } finally {
-    deps.watched.delete(attempt.launch);
-  }
+    return await watchLaunch({ deps, loaded, config, stage, attempt, space, secrets: {}, abort: mayWatch });
+  });
 }
 
 /** The attempt's row is there before anything starts, so that whatever starts can be found. */
@@ -178,21 +177,43 @@ async function conclude(
   exit: StageExit,
   timedOut: boolean,
 ): Promise<StageOutcome> {
-  const { deps, attempt, config, stage, space } = watch;
+  const { deps, attempt } = watch;
   await persevere(() => pump.finish());
   const succeeded = exit.reason === 'exited' && exit.code === 0 && !timedOut && !exit.outOfMemory;
-  const collected = succeeded ? await persevere(() => collectStageOutputs(deps, space, config, stage)) : null;
-  const failure = failureOfExit(watch, exit, timedOut, collected?.missing ?? [], pump.tail());
+  const { collected, refusal } = succeeded ? await collect(watch) : { collected: null, refusal: null };
+  const failure = refusal ?? failureOfExit(watch, exit, timedOut, collected?.missing ?? [], pump.tail());
   const end = endOf(exit, collected?.notes ?? []);
   const recorded =
     failure === null && collected !== null
       ? await persevere(() => succeedAttempt(deps.db, attempt, collected, end))
       : await persevere(() => closeAttempt(deps.db, attempt, { ...end, status: 'failed', failure }));
   await forget(watch, handle);
-  if (!recorded) return { status: 'stopped' };
+  // Recorded before: by this call, whose answer was lost with a connection, or by whoever closed the run.
+  if (!recorded) return outcomeOf((await persevere(() => getAttempt(deps.db, attempt))) ?? attempt);
   return failure === null
     ? { status: 'succeeded', fence: attempt.fence }
     : { status: 'failed', fence: attempt.fence, failure };
+}
+
+/** A disk that is full for longer than this takes the stage's result with it. */
+const collectPatienceMs = 300_000;
+
+type Collecting = { collected: Collected; refusal: null } | { collected: null; refusal: Failure };
+
+/** What the stage produced, or why it can not be kept, which is the stage's failure and not the end of the world. */
+async function collect({ deps, space, config, stage }: Watch): Promise<Collecting> {
+  const refuse = (failureClass: Failure['class'], sentence: string): Collecting => ({
+    collected: null,
+    refusal: { class: failureClass, sentence, step: stage.name, logTail: [], exitCode: 0 },
+  });
+  try {
+    const store = () => collectStageOutputs(deps, space, config, stage);
+    return { collected: await persevere(store, collectPatienceMs), refusal: null };
+  } catch (error) {
+    if (error instanceof DomainError) return refuse(failureClassOf(error.code), error.message);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+    return refuse('resources', `${stage.name} exited 0, but its outputs could not be stored: the disk is full.`);
+  }
 }
 
 function failureOfExit(
@@ -295,7 +316,7 @@ async function stopStage(handle: StageHandle, killAfterMs: number | null): Promi
 /** The record stands, so the launch and its directory may go; what is left after a death here, the reconciler removes. */
 async function forget(watch: Watch, handle: StageHandle | null): Promise<void> {
   await handle?.remove();
-  await rm(watch.space.root, { recursive: true, force: true });
+  await removeTree(watch.space.folder);
   watch.deps.devices.free(watch.attempt.launch);
 }
 

@@ -1,8 +1,8 @@
 // Steps: what the activities write about the parts of a run.
 import { and, eq, inArray, sql } from 'drizzle-orm';
-import type { Failure } from '#core/run.ts';
-import type { Database, Queryable } from './connect.ts';
-import { runs } from './schema/runs.ts';
+import { type Failure, isFinished } from '#core/run.ts';
+import type { Database, Queryable, Transaction } from './connect.ts';
+import { executions, runs } from './schema/runs.ts';
 import { stepClaims, steps } from './schema/steps.ts';
 
 export interface StepId {
@@ -17,16 +17,29 @@ export interface NewStep {
   needs: string[];
 }
 
-/** Lays out the steps of an execution in order; repeating it changes nothing. */
-export async function insertSteps(db: Queryable, runId: string, execution: number, rows: NewStep[]): Promise<void> {
+/** Lays out the steps of an execution in order; repeating it changes nothing, and a closed execution gets no more. */
+export async function insertSteps(db: Database, runId: string, execution: number, rows: NewStep[]): Promise<void> {
   const values = rows.map((row, position) => ({ runId, execution, position, ...row }));
-  await db
-    .insert(steps)
-    .values(values)
-    .onConflictDoUpdate({
-      target: [steps.runId, steps.execution, steps.name],
-      set: { position: sql`excluded.position`, needs: sql`excluded.needs` },
-    });
+  await db.transaction(async (tx) => {
+    if (!(await holdOpenExecution(tx, runId, execution))) return;
+    await tx
+      .insert(steps)
+      .values(values)
+      .onConflictDoUpdate({
+        target: [steps.runId, steps.execution, steps.name],
+        set: { position: sql`excluded.position`, needs: sql`excluded.needs` },
+      });
+  });
+}
+
+/** Keeps the execution from being closed until this transaction ends; answers false when it is closed already. */
+async function holdOpenExecution(tx: Transaction, runId: string, execution: number): Promise<boolean> {
+  const [row] = await tx
+    .select({ status: executions.status })
+    .from(executions)
+    .where(and(eq(executions.runId, runId), eq(executions.n, execution)))
+    .for('share');
+  return row !== undefined && !isFinished(row.status);
 }
 
 function stepIs(id: StepId) {
@@ -103,14 +116,18 @@ export async function setStepKey(
  * never taken over by time: it goes when its holder's step or execution closes.
  */
 export async function claimStepKey(db: Database, id: StepId, stepKey: string): Promise<boolean> {
-  const claimed = await db
-    .insert(stepClaims)
-    .values({ stepKey, runId: id.runId, execution: id.execution, step: id.step })
-    .onConflictDoNothing()
-    .returning({ key: stepClaims.stepKey });
-  if (claimed.length > 0) return true;
-  const [holder] = await db.select().from(stepClaims).where(eq(stepClaims.stepKey, stepKey));
-  return holder?.runId === id.runId && holder.execution === id.execution && holder.step === id.step;
+  return await db.transaction(async (tx) => {
+    // Nobody would release a claim that comes after the end.
+    if (!(await holdOpenExecution(tx, id.runId, id.execution))) return false;
+    const claimed = await tx
+      .insert(stepClaims)
+      .values({ stepKey, runId: id.runId, execution: id.execution, step: id.step })
+      .onConflictDoNothing()
+      .returning({ key: stepClaims.stepKey });
+    if (claimed.length > 0) return true;
+    const [holder] = await tx.select().from(stepClaims).where(eq(stepClaims.stepKey, stepKey));
+    return holder?.runId === id.runId && holder.execution === id.execution && holder.step === id.step;
+  });
 }
 
 /** The run is shown as waiting exactly while no step of it runs. */

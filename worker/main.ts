@@ -19,6 +19,7 @@ import type { StageDeps } from '#activities/run-stage.ts';
 import type { Runner } from '#activities/runners/runner.ts';
 import { createDevices } from '#activities/stage/devices.ts';
 import { createSourceCache } from '#activities/stage/source-cache.ts';
+import { createWatches } from '#activities/stage/watches.ts';
 import type { Connection } from '#db/connect.ts';
 import { createContext, type EnvironmentOptions } from '#environment/context.ts';
 import type { Mirrors } from '#git/mirror.ts';
@@ -223,6 +224,6 @@ function stageDepsOf(deps: StageWorkerDeps, draining: AbortSignal): StageDeps {
     logBytesMax: deps.logBytesMax,
     publicUrl: deps.publicUrl,
     draining,
-    watched: new Set(),
+    watched: createWatches(),
   };
 }

@@ -1,11 +1,14 @@
 // Removes from this node what belongs to no open attempt: launches that ended unseen, and directories left behind.
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openLaunches } from '#db/attempts.ts';
 import type { Database } from '#db/connect.ts';
 import type { Runner } from '#activities/runners/runner.ts';
 import type { Devices } from '#activities/stage/devices.ts';
+import { removeTree } from '#activities/stage/remove-tree.ts';
+import type { Watches } from '#activities/stage/watches.ts';
 import type { Logger } from './logger.ts';
+import { startTicking } from './ticking.ts';
 
 const everyMs = 5_000;
 
@@ -16,7 +19,7 @@ export interface NodeReconcilerDeps {
   nodeId: string;
   workDir: string;
   /** Launches that an activity of this process is busy with. */
-  watched: ReadonlySet<string>;
+  watched: Pick<Watches, 'has'>;
   log: Logger;
 }
 
@@ -29,34 +32,34 @@ export async function adoptLaunches(deps: NodeReconcilerDeps): Promise<void> {
 }
 
 export function startNodeReconciler(deps: NodeReconcilerDeps): { stop(): Promise<void> } {
-  let work: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => {
-    work = work
-      .then(() => reconcileNode(deps))
-      .catch((error: unknown) => {
-        deps.log.warn({ error }, 'reconciling this node was interrupted and goes on at the next tick');
-      });
-  }, everyMs);
-  return {
-    async stop() {
-      clearInterval(timer);
-      await work;
-    },
-  };
+  return startTicking(everyMs, () => reconcileNode(deps), deps.log, 'reconciling this node');
 }
 
-/** The names are listed before Postgres is asked, so that a launch made in between is never taken for a leftover. */
-async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
+/**
+ * The names are listed before Postgres is asked, so that a launch made in between is never taken for a leftover. What
+ * can not be removed now is tried again at the next tick and keeps nothing else from being removed.
+ */
+export async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
   const held = await deps.runner.list();
   const directories = await readdir(deps.workDir).catch(() => []);
   const open = new Set((await openLaunches(deps.db, deps.nodeId)).map((attempt) => attempt.launch));
   const isLeftover = (name: string) => !open.has(name) && !deps.watched.has(name);
   for (const name of held.filter(isLeftover)) {
     deps.log.info({ launch: name }, 'removing a launch that belongs to no open attempt');
-    await (await deps.runner.attach(name))?.remove();
-    deps.devices.free(name);
+    await orLater(deps, name, async () => {
+      await (await deps.runner.attach(name))?.remove();
+      deps.devices.free(name);
+    });
   }
   for (const name of directories.filter(isLeftover)) {
-    await rm(join(deps.workDir, name), { recursive: true, force: true });
+    await orLater(deps, name, () => removeTree(join(deps.workDir, name)));
+  }
+}
+
+async function orLater(deps: NodeReconcilerDeps, name: string, remove: () => Promise<void>): Promise<void> {
+  try {
+    await remove();
+  } catch (error) {
+    deps.log.warn({ error, launch: name }, 'a leftover could not be removed; it is tried again');
   }
 }

@@ -7,6 +7,7 @@ import type { Connection } from '#db/connect.ts';
 import { type Closing, closeExecution, listOpenExecutions, type OpenExecution } from '#db/executions.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
 import type { Logger } from './logger.ts';
+import { startTicking } from './ticking.ts';
 
 const everyMs = 10_000;
 const executionsMax = 1_000;
@@ -20,20 +21,7 @@ export interface ReconcilerDeps {
 }
 
 export function startRunReconciler(deps: ReconcilerDeps): { stop(): Promise<void> } {
-  let work: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => {
-    work = work
-      .then(() => reconcileRuns(deps))
-      .catch((error: unknown) => {
-        deps.log.warn({ error }, 'reconciling runs was interrupted and goes on at the next tick');
-      });
-  }, everyMs);
-  return {
-    async stop() {
-      clearInterval(timer);
-      await work;
-    },
-  };
+  return startTicking(everyMs, () => reconcileRuns(deps), deps.log, 'reconciling runs');
 }
 
 /** One pass; when another process holds the lock it does nothing. */
