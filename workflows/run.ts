@@ -27,6 +27,7 @@ const steps = proxyActivities<Activities>({
 /** The record of the end must be written whatever the world is like, so it is tried for as long as it takes. */
 const last = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
+  heartbeatTimeout: '20 seconds',
   retry: { initialInterval: '250ms', maximumInterval: '30s' },
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
@@ -91,7 +92,8 @@ export async function run(input: RunInput): Promise<RunResult> {
         `${gate.line} ${await insist('promote', () => steps.promote.executeWithOptions({ summary: 'move the alias' }, [input]))}`,
       );
     }
-    return await finish(input, story, 'succeeded', null, gate.result);
+    // From here on the run has succeeded: a cancellation that comes later finds nothing to stop.
+    return await CancellationScope.nonCancellable(() => finish(input, story, 'succeeded', null, gate.result));
   } catch (error) {
     if (isCancellation(error)) {
       await CancellationScope.nonCancellable(() => finish(input, story, 'cancelled', null));

@@ -15,15 +15,20 @@ import { failureOfStep, StepFailed } from './step-failed.ts';
 
 const collectMs = 3_600_000;
 
+/** A launch that needs a new watcher this often has a watcher that fails, not workers that are restarted. */
+const attachmentsMax = 100;
+
 /** Waiting for an equal step is this activity retried by the server: no slot and no history events. */
 const waiting = proxyActivities<Activities>({
-  startToCloseTimeout: '1 minute',
+  startToCloseTimeout: '10 minutes',
+  heartbeatTimeout: '20 seconds',
   retry: { initialInterval: '250ms', maximumInterval: '15s' },
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
 
 const control = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
+  heartbeatTimeout: '20 seconds',
   retry: { initialInterval: '250ms', maximumInterval: '15s', maximumAttempts: 40 },
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 });
@@ -49,11 +54,11 @@ async function launch(run: RunInput, stage: StagePlan, fence: number | null, bou
 
 type Launched = { outcome: StageOutcome } | { lost: Failure; drained: boolean };
 
-/** Launches once and follows that launch over any number of worker deaths, until it ended or is lost. */
+/** Launches once and follows that launch over the deaths of its watchers, until it ended or is lost. */
 async function followLaunch(run: RunInput, stage: StagePlan): Promise<Launched> {
   let bounds: Bounds = { queue: poolQueue(stage.pool) };
   let fence: number | null = null;
-  for (;;) {
+  for (let attachments = 0; ; attachments += 1) {
     try {
       return { outcome: await launch(run, stage, fence, bounds) };
     } catch (error) {
@@ -66,10 +71,15 @@ async function followLaunch(run: RunInput, stage: StagePlan): Promise<Launched> 
     ]);
     if (found.state === 'closed') return { outcome: found.outcome };
     if (found.state === 'lost') return { lost: lostFailure(stage, found.sentence), drained: found.drained };
+    if (attachments === attachmentsMax) return { lost: lostFailure(stage, unwatchable(stage)), drained: false };
     fence = found.fence;
     bounds = { queue: nodeQueue(found.nodeId), scheduleToStart: '15 seconds' };
     await sleep('1 second', { summary: `attach to ${stage.name} again` });
   }
+}
+
+function unwatchable(stage: StagePlan): string {
+  return `${stage.name} could not be watched to its end: ${attachmentsMax} attempts to attach to it failed.`;
 }
 
 function lostFailure(stage: StagePlan, sentence: string): Failure {
