@@ -51,7 +51,7 @@ function safeMediaType(mediaType: string): string {
 }
 
 /** RFC 6266 with RFC 5987: a plain name for old clients, the true one percent-encoded. */
-export function attachment(path: string): string {
+function attachment(path: string): string {
   const name = path.split(/[/\\]/).at(-1) ?? '';
   const plain = name.replaceAll(/[^\w.+ -]/g, '_').slice(0, 150) || 'download';
   const exact = encodeURIComponent(name.toWellFormed()).replaceAll(
