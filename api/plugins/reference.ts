@@ -1,13 +1,16 @@
-// The OpenAPI document and a page to read it, both from this server: the browser is told to contact no other host.
+// What describes this server, all from itself: the OpenAPI document with a page to read it, and the JSON Schema of
+// assay.yaml. The browser is told to contact no other host.
 import { randomBytes } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { createJsonSchemaTransformObject, jsonSchemaTransform } from 'fastify-type-provider-zod';
+import { projectJsonSchema } from '#contract/project-schema.ts';
 import type { RouteContract } from '#contract/route.ts';
 import { apiPrefix, routes } from '#contract/routes.ts';
 
 const documentPath = '/api/openapi.json';
 const pagePath = '/api/reference';
+const projectSchemaPath = '/api/assay.schema.json';
 const noncePlaceholder = 'nonce-of-this-answer';
 
 const description = [
@@ -75,6 +78,10 @@ export function serveReference(app: FastifyInstance): void {
   app.get(documentPath, { config, schema }, async (_request, reply) => {
     document ??= JSON.stringify(app.swagger());
     return reply.header('content-type', 'application/json; charset=utf-8').send(document);
+  });
+
+  app.get(projectSchemaPath, { config, schema }, async (_request, reply) => {
+    return reply.header('content-type', 'application/schema+json').send(JSON.stringify(projectJsonSchema()));
   });
 
   app.get(pagePath, { config, schema }, async (_request, reply) => reply.redirect(`${pagePath}/`, 301));

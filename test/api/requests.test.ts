@@ -193,3 +193,10 @@ test('the reference page comes from this server alone, with a nonce of its own',
   expect(script.status).toBe(200);
   expect((await api.call('GET', '/api/reference', { token: null })).status).toBe(301);
 });
+
+test('the JSON Schema of assay.yaml is served to anybody, for editors', async () => {
+  const response = await api.app.inject({ method: 'GET', url: '/api/assay.schema.json' });
+  expect(response.statusCode).toBe(200);
+  expect(response.headers['content-type']).toContain('application/schema+json');
+  expect(response.json()).toMatchObject({ properties: { stages: expect.anything() }, additionalProperties: false });
+});
