@@ -1,7 +1,7 @@
 // Datasets: folders given to the lake, as numbered lists of files. The files are blobs, stored before the list.
 import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, realpath } from 'node:fs/promises';
+import { join, sep } from 'node:path';
 import { DomainError } from '#core/errors.ts';
 import { didYouMean } from '#core/nearest.ts';
 import { lockLiveBlobs } from '#db/blobs.ts';
@@ -114,14 +114,24 @@ export async function materialiseDataset(
   { name, destDir, signal, ...which }: WhichVersion & { name: string; destDir: string; signal?: AbortSignal },
 ): Promise<DatasetVersionRow> {
   const { contents, ...version } = await getDataset(lake, name, which);
-  const directories = new Set(contents.map((file) => dirname(join(destDir, requireFilePath(file.path)))));
   await mkdir(destDir, { recursive: true });
-  for (const directory of directories) await mkdir(directory, { recursive: true });
+  const root = await realpath(destDir);
+  const folders = foldersOf(contents.map((file) => requireFilePath(file.path)));
+  // Parents come first, so that each is known to be inside before anything is made in it.
+  for (const folder of [...folders].sort()) await makeBelow(root, join(destDir, folder));
   await mapLimited(contents, copiesMax, (file) => {
     signal?.throwIfAborted();
     return lake.store.copyTo(file.sha256, join(destDir, file.path));
   });
   return version;
+}
+
+/** A link that lies in `destDir` already, such as one of a commit, must not lead the files elsewhere. */
+async function makeBelow(root: string, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const real = await realpath(directory);
+  if (real === root || real.startsWith(`${root}${sep}`)) return;
+  throw invalid(`${JSON.stringify(directory)} is a link out of the folder the dataset is written to. Remove the link.`);
 }
 
 /** Sorted by path in byte order. Two files at one place, or a file where another needs a folder, are refused. */
@@ -130,18 +140,25 @@ function checkFiles(files: readonly DatasetFileRow[]): DatasetFileRow[] {
   if (files.length > filesMax)
     throw invalid(`The dataset has ${files.length} files; up to ${filesMax} are taken. Pack them.`);
   const paths = new Set<string>();
-  const folders = new Set<string>();
   for (const file of files) {
     requireSha256(file.sha256);
     if (paths.has(requireFilePath(file.path))) throw invalid(`The path ${JSON.stringify(file.path)} is named twice.`);
     paths.add(file.path);
-    for (let at = file.path.indexOf('/'); at !== -1; at = file.path.indexOf('/', at + 1))
-      folders.add(file.path.slice(0, at));
   }
+  const folders = foldersOf(paths);
   for (const path of paths) {
     if (folders.has(path)) throw invalid(`The path ${JSON.stringify(path)} is both a file and a folder.`);
   }
   return files.toSorted((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
+}
+
+/** Every folder that the paths lie in, at any depth. */
+function foldersOf(paths: Iterable<string>): Set<string> {
+  const folders = new Set<string>();
+  for (const path of paths) {
+    for (let at = path.indexOf('/'); at !== -1; at = path.indexOf('/', at + 1)) folders.add(path.slice(0, at));
+  }
+  return folders;
 }
 
 function checkSizes(files: readonly DatasetFileRow[], sizes: ReadonlyMap<string, number>): void {

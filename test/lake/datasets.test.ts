@@ -1,4 +1,4 @@
-import { mkdir, readFile, readdir, stat } from 'node:fs/promises';
+import { mkdir, readFile, readdir, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -69,6 +69,18 @@ describe('a dataset', () => {
     expect((await readdir(destDir, { recursive: true })).toSorted()).toEqual(['b.txt', 'cats', join('cats', 'a.txt')]);
     expect(await readFile(join(destDir, 'cats', 'a.txt'), 'utf8')).toBe('a');
     expect((await stat(join(destDir, 'b.txt'))).mode & 0o200).toBe(0o200);
+  });
+
+  it('is never written through a link that leads elsewhere', async () => {
+    const destDir = join(lake.scratch, 'linked');
+    const elsewhere = join(lake.scratch, 'elsewhere');
+    await mkdir(destDir);
+    await mkdir(elsewhere);
+    await symlink(elsewhere, join(destDir, 'cats'));
+    await add('deep', { 'cats/young/a.txt': 'a' });
+    const written = materialiseDataset(lake, { name: 'deep', destDir });
+    await expect(written).rejects.toMatchObject({ code: 'invalid-request' });
+    expect(await readdir(elsewhere)).toEqual([]);
   });
 
   it('names the files that are not stored yet', async () => {
