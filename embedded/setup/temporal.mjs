@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findTemporalProgram, programCache } from '../temporal-program.mjs';
 import { SetupError, withProgress } from './progress.mjs';
@@ -113,14 +114,25 @@ function reason(error) {
  */
 async function build(draft) {
   if ((await run('go', ['version'], { stdio: 'ignore' })) !== 0) return 'Go, which could build it, is not installed';
-  const code = await withProgress(
+  const go = spawn('go', ['install', '-ldflags', '-s -w', `github.com/temporalio/cli/cmd/temporal@v${version}`], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, GOBIN: draft, CGO_ENABLED: '0', GOFLAGS: '' },
+  });
+  const said = text(go.stderr);
+  const [code] = await withProgress(
     `Building Temporal ${version} with Go (once, two to five minutes)`,
-    run('go', ['install', '-ldflags', '-s -w', `github.com/temporalio/cli/cmd/temporal@v${version}`], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, GOBIN: draft, CGO_ENABLED: '0', GOFLAGS: '' },
-    }),
+    once(go, 'close'),
   );
-  return code === 0 ? null : `go install failed (exit ${code})`;
+  return code === 0 ? null : `go install failed (exit ${code}): ${complaints(await said)}`;
+}
+
+/**
+ * The build names each of the hundreds of modules it downloads; what matters is what it says after that.
+ * @param {string} said
+ */
+function complaints(said) {
+  const lines = said.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('go: downloading '));
+  return lines.slice(-5).join('\n');
 }
 
 /**
