@@ -11,7 +11,6 @@ import {
   closeAttempt,
   getAttempt,
   isOpenAttempt,
-  latestAttempt,
   markAttemptRunning,
   openAttempt,
   reasonToStop,
@@ -19,7 +18,7 @@ import {
 import type { Database } from '#db/connect.ts';
 import { succeedAttempt } from '#db/outputs.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
-import { createTokenText } from '#db/tokens.ts';
+import { hashToken } from '#db/tokens.ts';
 import type { Lake } from '#lake/lake.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import type { StageId } from './claim-step.ts';
@@ -33,7 +32,7 @@ import type { Devices } from './stage/devices.ts';
 import { launchStage } from './stage/launch.ts';
 import { type LogPump, startLogPump } from './stage/log-pump.ts';
 import { removeTree } from './stage/remove-tree.ts';
-import { openStageSecrets } from './stage/secrets.ts';
+import { openStageSecrets, stageToken } from './stage/secrets.ts';
 import type { SourceCache } from './stage/source-cache.ts';
 import type { Watches } from './stage/watches.ts';
 import { type Workspace, workspaceOf } from './stage/workspace.ts';
@@ -104,21 +103,18 @@ export async function runStage(deps: StageDeps, input: StageInput): Promise<Stag
 /** The attempt's row is there before anything starts, so that whatever starts can be found. */
 async function takeAttempt(deps: StageDeps, input: StageInput, stage: Stage): Promise<Attempt | null> {
   if (input.fence !== null) return (await getAttempt(deps.db, { ...input, fence: input.fence })) ?? null;
-  const before = await latestAttempt(deps.db, input.runId, input.execution, input.step);
-  const fence = (before?.fence ?? 0) + 1;
   const wanted = stage.resources.accelerators?.count ?? 0;
-  const provisional = `${input.runId}.${input.step}.${fence}.pending`;
+  const provisional = `${input.runId}.${input.step}.pending`;
   const devices = deps.devices.take(provisional, wanted);
   if (devices === null)
     throw new Error(`Node ${deps.node.id} has no ${wanted} free devices although it has a free slot.`);
-  const { hash } = createTokenText();
   try {
     const attempt = await openAttempt(deps.db, {
       ...input,
       nodeId: deps.node.id,
       pool: deps.node.pool,
       devices,
-      tokenHash: hash,
+      tokenHashOf: (launch) => hashToken(stageToken(deps.secretsKey, launch)),
       leaseMs: deps.node.leaseMs,
       hardware: deps.node.hardware,
       launchOf: (opened) => `${input.runId}.${input.step}.${opened}`,
@@ -141,7 +137,8 @@ async function watchLaunch(watch: Watch): Promise<StageOutcome> {
     if (watch.abort.aborted) throw error;
     return await failToLaunch(watch, error);
   }
-  const pump = await persevere(() => startLogPump(deps, attempt, handle, Object.values(watch.secrets)));
+  const token = stageToken(deps.secretsKey, attempt.launch);
+  const pump = await persevere(() => startLogPump(deps, attempt, handle, [token, ...Object.values(watch.secrets)]));
   const timer = createDeadline(attempt, stage);
   try {
     const ended = await Promise.race([handle.wait(watch.abort), timer.over]);
@@ -178,9 +175,11 @@ async function conclude(
   timedOut: boolean,
 ): Promise<StageOutcome> {
   const { deps, attempt } = watch;
-  await persevere(() => pump.finish());
   const succeeded = exit.reason === 'exited' && exit.code === 0 && !timedOut && !exit.outOfMemory;
-  const { collected, refusal } = succeeded ? await collect(watch) : { collected: null, refusal: null };
+  const [{ collected, refusal }] = await Promise.all([
+    succeeded ? collect(watch) : { collected: null, refusal: null },
+    persevere(() => pump.finish()),
+  ]);
   const failure = refusal ?? failureOfExit(watch, exit, timedOut, collected?.missing ?? [], pump.tail());
   const end = endOf(exit, collected?.notes ?? []);
   const recorded =

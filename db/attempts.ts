@@ -32,7 +32,7 @@ export interface NewAttempt {
   nodeId: string;
   pool: string;
   devices: string[];
-  tokenHash: string;
+  tokenHashOf: (launch: string) => string;
   leaseMs: number;
   hardware: Record<string, unknown>;
   launchOf: (fence: number) => string;
@@ -45,18 +45,8 @@ export interface NewAttempt {
 export async function openAttempt(db: Database, wanted: NewAttempt): Promise<Attempt | null> {
   return await db.transaction(async (tx) => {
     if (!(await mayStart(tx, wanted.runId, wanted.execution))) return null;
-    const before = await tx
-      .select()
-      .from(attempts)
-      .where(and(eq(attempts.runId, wanted.runId), eq(attempts.step, wanted.step)))
-      .orderBy(desc(attempts.fence));
-    await tx
-      .update(attempts)
-      .set({ status: 'lost', finishedAt: sql`clock_timestamp()` })
-      .where(
-        and(eq(attempts.runId, wanted.runId), eq(attempts.step, wanted.step), inArray(attempts.status, openStatuses)),
-      );
-    const fence = (before[0]?.fence ?? 0) + 1;
+    const fence = (await supersede(tx, wanted)) + 1;
+    const launch = wanted.launchOf(fence);
     const [attempt] = await tx
       .insert(attempts)
       .values({
@@ -66,9 +56,9 @@ export async function openAttempt(db: Database, wanted: NewAttempt): Promise<Att
         execution: wanted.execution,
         nodeId: wanted.nodeId,
         pool: wanted.pool,
-        launch: wanted.launchOf(fence),
+        launch,
         devices: wanted.devices,
-        tokenHash: wanted.tokenHash,
+        tokenHash: wanted.tokenHashOf(launch),
         hardware: wanted.hardware,
         leaseExpiresAt: sql`clock_timestamp() + ${wanted.leaseMs} * interval '1 millisecond'`,
       })
@@ -79,10 +69,27 @@ export async function openAttempt(db: Database, wanted: NewAttempt): Promise<Att
   });
 }
 
+/** Closes what is open of the step and answers the newest fence, 0 before the first attempt. */
+async function supersede(tx: Transaction, { runId, step }: NewAttempt): Promise<number> {
+  const isOfStep = and(eq(attempts.runId, runId), eq(attempts.step, step));
+  const before = await tx.select({ fence: attempts.fence, status: attempts.status }).from(attempts).where(isOfStep);
+  if (before.some(({ status }) => openStatuses.includes(status))) {
+    await tx
+      .update(attempts)
+      .set({ status: 'lost', finishedAt: sql`clock_timestamp()` })
+      .where(and(isOfStep, inArray(attempts.status, openStatuses)));
+  }
+  return Math.max(0, ...before.map(({ fence }) => fence));
+}
+
 async function mayStart(tx: Transaction, runId: string, execution: number): Promise<boolean> {
-  const [run] = await tx.select().from(runs).where(eq(runs.id, runId)).for('update');
+  const [run] = await tx
+    .select({ cancelRequestedAt: runs.cancelRequestedAt })
+    .from(runs)
+    .where(eq(runs.id, runId))
+    .for('update');
   const [row] = await tx
-    .select()
+    .select({ status: executions.status })
     .from(executions)
     .where(and(eq(executions.runId, runId), eq(executions.n, execution)));
   return run !== undefined && run.cancelRequestedAt === null && row !== undefined && !isFinished(row.status);

@@ -13,6 +13,7 @@ import { threadsOf } from '#activities/claim-step.ts';
 import { dataWriters } from '#activities/load-data.ts';
 import type { Watch } from '#activities/run-stage.ts';
 import type { StageHandle, StageSpec } from '#activities/runners/runner.ts';
+import { stageToken } from './secrets.ts';
 import { ancestors } from './ancestors.ts';
 import { prepareWorkspace } from './workspace.ts';
 
@@ -24,17 +25,23 @@ export async function launchStage(watch: Watch): Promise<StageHandle> {
   const { run } = loaded;
   if (run.sourceSha256 === null || run.environmentKey === null)
     throw new TypeError('a launched run has source and environment');
-  const shared = await deps.environments.use(run.environmentKey, () => undefined);
   const needed = ancestors(config.stages, stage.name);
-  const given = (await listOutputs(deps.db, run.id, attempt.execution)).filter(({ step }) => needed.has(step));
-  const outputs = withoutReplaced(config.stages, given);
+  const [shared, given, data, source] = await Promise.all([
+    deps.environments.use(run.environmentKey, () => undefined),
+    listOutputs(deps.db, run.id, attempt.execution),
+    listRunData(deps.db, run.id),
+    deps.sources.directory(run.sourceSha256),
+  ]);
+  const outputs = withoutReplaced(
+    config.stages,
+    given.filter(({ step }) => needed.has(step)),
+  );
   refuseClash(stage.name, outputs);
-  const data = await listRunData(deps.db, run.id);
   await prepareWorkspace(deps.store, space, {
     config,
     stage,
     params: run.params as Params,
-    source: await deps.sources.directory(run.sourceSha256),
+    source,
     upstream: outputs,
     data: dataWriters(deps, config, data),
     secretFiles: Object.fromEntries(config.secretFiles.flatMap((name) => fileSecret(watch, name))),
@@ -124,7 +131,7 @@ function variablesOf({ loaded, stage, attempt, space, deps }: Watch, data: Stage
     branch: run.branch,
     data,
     runUrl: `${deps.publicUrl}/api/v1/runs/${run.id}`,
-    api: null,
+    api: { url: deps.publicUrl, token: stageToken(deps.secretsKey, attempt.launch) },
     mlflow: null,
     deterministic: stage.deterministic,
   });

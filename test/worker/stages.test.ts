@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runs } from '#db/schema/runs.ts';
 import { attempts, logChunks } from '#db/schema/steps.ts';
 import { setSecret } from '#db/secrets.ts';
+import { hashToken } from '#db/tokens.ts';
+import { stageToken } from '#activities/stage/secrets.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
 import { startTestWorkers, type TestWorkers } from '../support/workers.ts';
 
@@ -92,6 +94,17 @@ print("base64", base64.b64encode(secret.encode()).decode())
     expect(log).toContain('plain ***');
     expect(log).toContain('base64 ***');
     expect(log).not.toContain(value);
+  });
+
+  it('gets a token of its own that is valid while its attempt is current, and its log does not show it', async () => {
+    const train = 'import os, time\nprint("token", os.environ["ASSAY_TOKEN"])\ntime.sleep(2)\n';
+    const { runId } = await start('tokened', { 'train.py': train });
+    await workers.until(runId, () => printed(runId, 'token ***'));
+    const [open] = await attemptsOf(runId);
+    const token = stageToken(workers.secretsKey, open?.launch ?? '');
+    expect(hashToken(token)).toBe(open?.tokenHash);
+    expect((await workers.finished(runId)).status).toBe('succeeded');
+    expect((await attemptsOf(runId))[0]?.tokenHash).toBeNull();
   });
 
   it('runs beside its siblings and after all it needs, and finds their outputs', async () => {
