@@ -1,4 +1,4 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
 import { type EnvironmentContext, locksDir, pythonsDir } from '#environment/context.ts';
@@ -39,7 +39,7 @@ async function locate(context: EnvironmentContext, onLine?: LineListener): Promi
   const own = join(context.cacheDir, 'uv', uvVersion);
   const folders = (context.env.PATH ?? '').split(delimiter).filter(isAbsolute);
   for (const path of [join(own, 'bin', 'uv'), ...folders.map((folder) => join(folder, 'uv'))]) {
-    if ((await isFile(path)) && (await versionOf(context, path)) === uvVersion) return { path, version: uvVersion };
+    if ((await isProgram(path)) && (await versionOf(context, path)) === uvVersion) return { path, version: uvVersion };
   }
   return await withFileLock(join(locksDir(context.cacheDir), 'uv'), () => installOnce(context, own, onLine));
 }
@@ -50,6 +50,14 @@ async function configured(context: EnvironmentContext, path: string): Promise<Uv
   throw new DomainError(
     'environment-unsupported',
     `The configured uv at ${path} is version ${version ?? 'unknown'}; ${uvVersion} is expected. Install that version there, or remove the setting and Assay installs its own.`,
+  );
+}
+
+/** A folder on PATH that this user may not enter holds no program for it. */
+async function isProgram(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
   );
 }
 
