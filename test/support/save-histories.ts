@@ -1,0 +1,115 @@
+// Writes the histories that test/workflows/replay.test.ts replays, from real runs on a real stack. To be run by hand when
+// the story of a run changes on purpose: node test/support/save-histories.ts
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Client as TemporalClient, Connection } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { freePort } from '#embedded/ports.ts';
+import type { Client } from '#sdk/client.ts';
+import { runWorkflowId } from '#workflows/messages.ts';
+import { type AssayProcess, assayProcess } from './assay-process.ts';
+import { sendProject, servicesOf } from './kill-loop.ts';
+import { until } from './stack.ts';
+
+const folder = fileURLToPath(new URL('../histories', import.meta.url));
+
+const threeStages = `
+stages:
+  prepare: { command: 'echo prepared > prepared.txt', outputs: [prepared.txt] }
+  train: { command: 'mkdir model && echo weights > model/w && echo "{\\"acc\\": 1}" > metrics.json', needs: [prepare], outputs: [model/] }
+  evaluate: { command: 'cat model/w', needs: [train] }
+`;
+
+const sleeper = `stages: { train: { command: 'echo begun; sleep 600', retries: 0 } }\n`;
+
+interface Scenario {
+  name: string;
+  projectFile: string;
+  /** What happens while it runs. */
+  act?: (assay: AssayProcess, client: Client, runId: string) => Promise<void>;
+}
+
+const scenarios: Scenario[] = [
+  { name: 'succeeded', projectFile: threeStages },
+  {
+    name: 'promoted',
+    projectFile: `${threeStages}model: { name: best, path: model/ }\ngate: ["acc >= 0.5"]\npromote: when-passed\n`,
+  },
+  { name: 'gate-failed', projectFile: `${threeStages}model: { name: worse, path: model/ }\ngate: ["acc >= 2"]\n` },
+  { name: 'retried', projectFile: `stages: { train: { command: 'test "$ASSAY_ATTEMPT" = 2', retries: 1 } }\n` },
+  { name: 'failed', projectFile: `stages: { train: { command: 'exit 3' } }\n` },
+  { name: 'cancelled', projectFile: sleeper, act: cancelRunning },
+  { name: 'attached', projectFile: `stages: { train: { command: 'sleep 5' } }\n`, act: killMain },
+  { name: 'attention-aborted', projectFile: sleeper, act: loseAndAbort },
+];
+
+async function stageRuns(assay: AssayProcess, runId: string): Promise<number> {
+  const launch = () => assay.find('stage').find((found) => found.launch?.startsWith(runId) === true);
+  await until(() => launch() !== undefined);
+  return launch()?.pid ?? 0;
+}
+
+async function cancelRunning(assay: AssayProcess, client: Client, runId: string): Promise<void> {
+  await stageRuns(assay, runId);
+  await client.runs.cancel(runId);
+}
+
+async function killMain(assay: AssayProcess, _client: Client, runId: string): Promise<void> {
+  await stageRuns(assay, runId);
+  await assay.kill('SIGKILL');
+  await assay.start();
+}
+
+/** Four losses spend the budget of the infrastructure. */
+async function loseAndAbort(assay: AssayProcess, client: Client, runId: string): Promise<void> {
+  const seen = new Set<string>();
+  while (seen.size < 4) {
+    const fresh = () => assay.find('supervisor').find(({ launch }) => launch?.startsWith(runId) && !seen.has(launch));
+    await until(() => fresh() !== undefined);
+    const found = fresh();
+    if (found?.launch == null) continue;
+    await stageRuns(assay, runId);
+    seen.add(found.launch);
+    process.kill(found.pid, 'SIGKILL');
+  }
+  await until(async () => (await client.runs.get(runId)).status === 'needs-attention');
+  await client.runs.resolve(runId, 'abort');
+}
+
+/** Stacks and identities name the machine that made the history; nothing of it is replayed. */
+function withoutMachine(history: object): object {
+  return JSON.parse(JSON.stringify(history), (key, value: unknown) => {
+    if (key === 'stackTrace') return '';
+    if (key === 'identity' || key === 'workerInstanceKey') return 'worker';
+    // A sticky queue is named after the process and its host.
+    return typeof value === 'string' ? value.replaceAll(/\d+@[\w.-]+/g, 'worker') : value;
+  }) as object;
+}
+
+const home = await mkdtemp(join(tmpdir(), 'assay-histories-'));
+await chmod(home, 0o711);
+await writeFile(join(home, 'node-id'), 'node-1\n');
+await mkdir(folder, { recursive: true });
+const assay = assayProcess(home, await freePort());
+await assay.start();
+try {
+  for (const { name, projectFile, act } of scenarios) {
+    const commit = await sendProject(assay, name, { 'assay.yaml': projectFile });
+    const client = assay.client();
+    const { id } = await client.runs.submit(name, { commit });
+    await act?.(assay, client, id);
+    await until(async () => ['succeeded', 'failed', 'cancelled'].includes((await client.runs.get(id)).status), 120_000);
+    const connection = await Connection.connect({ address: (await servicesOf(home)).temporal });
+    const handle = new TemporalClient({ connection, namespace: 'assay' }).workflow.getHandle(runWorkflowId(id, 1));
+    await until(async () => (await handle.describe()).status.name !== 'RUNNING');
+    const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as { events: unknown[] };
+    await connection.close();
+    await writeFile(join(folder, `${name}.json`), `${JSON.stringify(withoutMachine(history))}\n`);
+    process.stdout.write(`${name}: ${history.events.length} events\n`);
+  }
+} finally {
+  await assay.kill('SIGTERM');
+  await rm(home, { recursive: true, force: true });
+}
