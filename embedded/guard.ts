@@ -83,7 +83,7 @@ export async function startGuard(options: GuardOptions): Promise<Guard> {
     restarts += 1;
     receive({ event: 'guard-died', restarts });
     if (restarts > guardRestartsMax) throw new Error('The guard of the embedded services keeps dying.');
-    guard = await launch(options, receive, onExit);
+    guard = await launchAlive(options, receive, onExit);
     for (const command of commands) guard.stdin?.write(command);
   };
   const onExit = () => void revive().catch(failure.reject);
@@ -94,7 +94,7 @@ export async function startGuard(options: GuardOptions): Promise<Guard> {
     guard.stdin?.write(line);
   };
 
-  let guard = await launch(options, receive, onExit);
+  let guard = await launchAlive(options, receive, onExit);
 
   return {
     clear: (service) =>
@@ -117,6 +117,20 @@ export async function startGuard(options: GuardOptions): Promise<Guard> {
   };
 }
 
+/** The guard was killed before it listened. */
+class GuardKilledError extends Error {}
+
+/** A guard gets its commands once it listens, so one that is killed before that is simply followed by another. */
+async function launchAlive(...start: Parameters<typeof launch>): Promise<ChildProcess> {
+  for (let launches = 1; ; launches += 1) {
+    try {
+      return await launch(...start);
+    } catch (error) {
+      if (!(error instanceof GuardKilledError) || launches > guardRestartsMax) throw error;
+    }
+  }
+}
+
 /** Resolves once the guard listens; `onExit` is called when it ends after that. */
 async function launch(
   { python, lockFile }: GuardOptions,
@@ -134,7 +148,10 @@ async function launch(
 
   const ready = Promise.withResolvers<void>();
   child.once('error', ready.reject);
-  child.once('exit', (code) => ready.reject(new Error(`The guard of the embedded services ended at once (${code}).`)));
+  child.once('exit', (code, signal) => {
+    const message = `The guard of the embedded services ended at once (${code ?? signal}).`;
+    ready.reject(code === null ? new GuardKilledError(message) : new Error(message));
+  });
   createInterface({ input: child.stdout as Readable }).on('line', (line) => {
     const message = JSON.parse(line) as GuardMessage;
     if (message.event === 'ready') ready.resolve();

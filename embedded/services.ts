@@ -9,6 +9,10 @@ import { prepareTemporal, removeUnfinishedDatabase, temporalOn } from './tempora
 export interface Services {
   database: { ownerUrl: string; appUrl: string };
   temporal: { address: string; namespace: string; uiUrl: string | null };
+  /** Resolves when the servers answer, which they do not for a moment after one of them died. */
+  ready: () => Promise<void>;
+  /** How often a server or the guard was started again so far. */
+  restarts: () => number;
   /** Process ids of the guard and of what it watches. */
   pids: () => ReadonlyMap<string, number>;
   stop: () => Promise<void>;
@@ -18,9 +22,11 @@ export interface Services {
   failure: Promise<never>;
 }
 
-/** What the database and Temporal are to those who use them. */
-type Database = Services['database'];
-type Temporal = Services['temporal'];
+/** What the database and Temporal are to those who use them, and when they can be used. */
+type Database = { use: Services['database']; ready: () => Promise<void> };
+type Temporal = { use: Services['temporal']; ready: () => Promise<void> };
+
+const always = () => Promise.resolve();
 
 /**
  * Starts what the configuration does not place elsewhere. A server that dies later is started again.
@@ -29,11 +35,15 @@ type Temporal = Services['temporal'];
  */
 export async function startServices(config: Config, say: (line: string) => void): Promise<Services> {
   await prepareHome(config.home);
+  let restarts = 0;
   const locked = await lockHome({
     home: config.home,
     url: config.api.publicUrl,
     python: config.python ?? 'python3',
-    onEvent: (event) => report(event, say),
+    onEvent: (event) => {
+      if (event.event === 'exited' || event.event === 'guard-died') restarts += 1;
+      report(event, say);
+    },
     say,
   });
   const { guard } = locked;
@@ -48,7 +58,18 @@ export async function startServices(config: Config, say: (line: string) => void)
       Promise.all([startDatabase(config, guard, ports, say), startTemporal(config, guard, ports)]),
       guard.failure,
     ]);
-    return { database, temporal, pids: guard.pids, stop, force: guard.force, failure: guard.failure };
+    return {
+      database: database.use,
+      temporal: temporal.use,
+      ready: async () => {
+        await Promise.race([Promise.all([database.ready(), temporal.ready()]), guard.failure]);
+      },
+      restarts: () => restarts,
+      pids: guard.pids,
+      stop,
+      force: guard.force,
+      failure: guard.failure,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -61,20 +82,20 @@ async function startDatabase(
   ports: Ports,
   say: (line: string) => void,
 ): Promise<Database> {
-  if (database.kind === 'url') return { ownerUrl: database.ownerUrl, appUrl: database.appUrl };
+  if (database.kind === 'url') return { use: { ownerUrl: database.ownerUrl, appUrl: database.appUrl }, ready: always };
   const files = await preparePostgres(home, { say });
   await guard.clear(postgresOn(files, 0).service);
   const { service, urls, ready } = postgresOn(files, await ports.of('postgres'));
   guard.start(service);
   await ready();
-  return { ownerUrl: urls.owner, appUrl: urls.app };
+  return { use: { ownerUrl: urls.owner, appUrl: urls.app }, ready };
 }
 
 async function startTemporal(config: Config, guard: Guard, ports: Ports): Promise<Temporal> {
   const { temporal, home, api } = config;
   if (temporal.kind === 'address') {
     const { address, namespace, uiUrl } = temporal;
-    return { address, namespace, uiUrl };
+    return { use: { address, namespace, uiUrl }, ready: always };
   }
   const files = await prepareTemporal(home, temporal.program);
   await guard.clear(temporalOn(files, { grpc: 0, http: 0, metrics: 0, ui: null }).service);
@@ -87,7 +108,8 @@ async function startTemporal(config: Config, guard: Guard, ports: Ports): Promis
   });
   guard.start(server.service);
   await server.ready();
-  return { address: server.address, namespace: server.namespace, uiUrl: server.uiUrl };
+  const { address, namespace, uiUrl, ready } = server;
+  return { use: { address, namespace, uiUrl }, ready };
 }
 
 /** Ports that people know are not swapped silently. */

@@ -1,6 +1,7 @@
 // The whole of Assay in one process: the servers under their guard, then the API and both workers on top.
 import { chmod, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gitCredentials } from '#activities/git-credentials.ts';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
@@ -55,6 +56,57 @@ export async function startStack(config: Config, say: (line: string) => void): P
     for (const step of undo.splice(0).toReversed()) await step();
   };
   try {
+    const programs = await startAgain(services, () => startPrograms(config, services, say));
+    undo.push(programs.stop);
+    const { tokenFile, failed } = programs;
+    return {
+      apiUrl: config.api.publicUrl,
+      temporalUiUrl: services.temporal.uiUrl,
+      tokenFile,
+      logs: join(config.home, 'logs'),
+      pids: services.pids,
+      stop,
+      force: services.force,
+      failure: Promise.race([services.failure, ...failed]),
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+const startsMax = 5;
+/** A connection that breaks is seen sooner than the death of the server behind it. */
+const noticeMs = 1_000;
+
+/** What fails because a server died under it is started again when the server is back. */
+async function startAgain<R>(services: Services, start: () => Promise<R>): Promise<R> {
+  for (let starts = 1; ; starts += 1) {
+    const before = services.restarts();
+    try {
+      return await start();
+    } catch (error) {
+      await sleep(noticeMs);
+      if (services.restarts() === before || starts === startsMax) throw error;
+      await services.ready();
+    }
+  }
+}
+
+interface Programs {
+  tokenFile: string;
+  failed: Array<Promise<never>>;
+  /** Stops everything in the reverse order of starting. */
+  stop: () => Promise<void>;
+}
+
+/** The API and the workers, on servers that answer. */
+async function startPrograms(config: Config, services: Services, say: (line: string) => void): Promise<Programs> {
+  const undo: Array<() => Promise<unknown>> = [];
+  const stop = async () => {
+    for (const step of undo.splice(0).toReversed()) await step();
+  };
+  try {
     const secrets = await readSecrets(config.home);
     const [bundle] = await Promise.all([cachedWorkflowBundle(config.home, say), migrate(services.database.ownerUrl)]);
     const parts = await createParts(config, services, secrets);
@@ -65,16 +117,7 @@ export async function startStack(config: Config, say: (line: string) => void): P
     undo.push(api.close);
     const workers = await startWorkers(config, secrets, parts, bundle);
     undo.push(() => Promise.all(workers.map((worker) => worker.stop())));
-    return {
-      apiUrl: config.api.publicUrl,
-      temporalUiUrl: services.temporal.uiUrl,
-      tokenFile,
-      logs: join(config.home, 'logs'),
-      pids: services.pids,
-      stop,
-      force: services.force,
-      failure: Promise.race([services.failure, ...workers.map((worker) => worker.failed)]),
-    };
+    return { tokenFile, failed: workers.map((worker) => worker.failed), stop };
   } catch (error) {
     await stop();
     throw error;

@@ -104,10 +104,10 @@ export async function startControlWorker(
   installRuntime(log);
   const { address, namespace } = deps.temporal;
   const native = await NativeConnection.connect({ address });
-  const clientConnection = await TemporalConnection.connect({ address });
+  const clientConnection = await orClose([native], () => TemporalConnection.connect({ address }));
   const client = new Client({ connection: clientConnection, namespace });
   const activities = createActivities(controlDeps(deps));
-  const worker = await Worker.create({
+  const options = {
     connection: native,
     namespace,
     taskQueue: controlQueue,
@@ -116,10 +116,11 @@ export async function startControlWorker(
     maxConcurrentActivityTaskExecutions: 24,
     maxCachedWorkflows: 300,
     maxHeartbeatThrottleInterval: throttle,
-    stickyQueueScheduleToStartTimeout: '2s',
+    stickyQueueScheduleToStartTimeout: '2s' as const,
     shutdownGraceTime: 0,
     ...polls,
-  });
+  };
+  const worker = await orClose([native, clientConnection], () => Worker.create(options));
   const running = worker.run();
   const dispatcher = startDispatcher({ connection: deps.connection, client, log, publicUrl: deps.publicUrl });
   const reconciler = startRunReconciler({ connection: deps.connection, client, log });
@@ -132,6 +133,16 @@ export async function startControlWorker(
       await Promise.all([native.close(), clientConnection.close()]);
     },
   };
+}
+
+/** A start that fails in the middle leaves no connection behind: whoever starts again would gather them. */
+async function orClose<R>(opened: Array<{ close(): Promise<void> }>, next: () => Promise<R>): Promise<R> {
+  try {
+    return await next();
+  } catch (error) {
+    await Promise.all(opened.map((connection) => connection.close()));
+    throw error;
+  }
 }
 
 function controlDeps(deps: ControlWorkerDeps): ControlDeps {
@@ -165,10 +176,12 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     watched: stageDeps.watched,
     log,
   };
-  await adoptLaunches(reconcile);
-  const lease = await holdLease(connection.db, node, log);
-  const reconciler = startNodeReconciler(reconcile);
   const native = await NativeConnection.connect({ address: deps.temporal.address });
+  const lease = await orClose([native], async () => {
+    await adoptLaunches(reconcile);
+    return await holdLease(connection.db, node, log);
+  });
+  const reconciler = startNodeReconciler(reconcile);
   const activities = createStageActivities(stageDeps);
   const shared = {
     connection: native,
@@ -178,21 +191,22 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     maxHeartbeatThrottleInterval: throttle,
     shutdownGraceTime: 0,
   };
-  const workers = await Promise.all([
-    Worker.create({
-      ...shared,
-      taskQueue: poolQueue(node.pool),
-      maxConcurrentActivityTaskExecutions: node.slots,
-      maxConcurrentActivityTaskPolls: Math.min(2, node.slots),
-    }),
-    // A stage that is attached to holds its slot already, so its own queue is not bounded by slots.
-    Worker.create({
-      ...shared,
-      taskQueue: nodeQueue(node.id),
-      maxConcurrentActivityTaskExecutions: 100,
-      maxConcurrentActivityTaskPolls: 2,
-    }),
-  ]);
+  const onPool = {
+    ...shared,
+    taskQueue: poolQueue(node.pool),
+    maxConcurrentActivityTaskExecutions: node.slots,
+    maxConcurrentActivityTaskPolls: Math.min(2, node.slots),
+  };
+  // A stage that is attached to holds its slot already, so its own queue is not bounded by slots.
+  const onNode = {
+    ...shared,
+    taskQueue: nodeQueue(node.id),
+    maxConcurrentActivityTaskExecutions: 100,
+    maxConcurrentActivityTaskPolls: 2,
+  };
+  const workers = await orClose([{ close: () => reconciler.stop() }, { close: () => lease.stop() }, native], () =>
+    Promise.all([Worker.create(onPool), Worker.create(onNode)]),
+  );
   const running = Promise.all(workers.map((worker) => worker.run()));
   return {
     failed: running.then(() => new Promise<never>(() => undefined)),
