@@ -54,6 +54,8 @@ const expressionClasses = new Set([
   'WINDOW',
 ]);
 
+const listAggregates = new Set(['list_aggregate', 'list_aggr', 'array_aggregate', 'array_aggr', 'aggregate']);
+
 /** Refuses with `query-refused`, or tells what the statement reads. `tree` is what `json_serialize_sql` answered. */
 export function guardQuery(tree: unknown, rules: FunctionRules): QueryFacts {
   const statements = isTree(tree) && Array.isArray(tree.statements) ? (tree.statements as unknown[]) : [];
@@ -99,22 +101,27 @@ function visitNode(node: Tree, at: Visit): void {
   const { cte_map: cteMap, ...rest } = node;
   const visibleCtes = new Set(at.visibleCtes);
   for (const { key, value } of cteEntries(cteMap)) {
-    const body = isTree(value) ? value : {};
-    if (isRecursive(body)) visibleCtes.add(key.toLowerCase());
-    visit(body, { ...at, visibleCtes: new Set(visibleCtes) });
-    visibleCtes.add(key.toLowerCase());
+    visit(value, { ...at, visibleCtes: new Set(visibleCtes) });
+    visibleCtes.add(folded(key));
   }
-  if (typeof node.cte_name === 'string') visibleCtes.add(node.cte_name.toLowerCase());
-  visitChildren(rest, { ...at, visibleCtes });
+  if (typeof node.cte_name === 'string') visitNamed(node.cte_name, rest, { ...at, visibleCtes });
+  else visitChildren(rest, { ...at, visibleCtes });
 }
 
 function cteEntries(cteMap: unknown): Array<{ key: string; value: unknown }> {
   return isTree(cteMap) && Array.isArray(cteMap.map) ? (cteMap.map as Array<{ key: string; value: unknown }>) : [];
 }
 
-function isRecursive(cte: Tree): boolean {
-  const query = isTree(cte.query) ? cte.query : {};
-  return isTree(query.node) && query.node.type === 'RECURSIVE_CTE_NODE';
+/** A common table does not see itself: its first part, or its own query, reads what has the name outside. */
+function visitNamed(name: string, { left, query, ...seeing }: Tree, at: Visit): void {
+  visit(left, at);
+  visit(query, at);
+  visitChildren(seeing, { ...at, visibleCtes: new Set([...at.visibleCtes, folded(name)]) });
+}
+
+/** As DuckDB compares names, which knows no letters beyond ASCII: for JavaScript the Kelvin sign is a k. */
+function folded(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
 /** The outermost node is given a total order, so its own LIMIT and DISTINCT ON choose the same rows every time. */
@@ -157,7 +164,7 @@ function noteTable(table: Tree, at: Visit): void {
   if (qualifier !== '') {
     throw refusal(`${qualifier}.${name} is not a table of the lake. Tables of the lake are named without a prefix.`);
   }
-  if (at.visibleCtes.has(name.toLowerCase())) return;
+  if (at.visibleCtes.has(folded(name))) return;
   if (/[/\\.:*]/.test(name)) {
     throw refusal(
       `'${name}' names a file or an address. A query reads tables of the lake only; append the file to a table first.`,
@@ -208,7 +215,19 @@ function checkFunction(call: Tree, at: Visit): void {
       'age() with one argument counts from today, so the result could not be reproduced. Write age($as_of, …).',
     );
   }
+  if (listAggregates.has(name)) checkListAggregate(name, call, at);
   if (at.rules.orderSensitive.has(name)) at.facts.sequential = true;
+}
+
+/** These call the aggregate that their second argument names. */
+function checkListAggregate(name: string, call: Tree, at: Visit): void {
+  const [, aggregate] = Array.isArray(call.children) ? (call.children as Tree[]) : [];
+  const text = aggregate?.class === 'CONSTANT' && isTree(aggregate.value) ? aggregate.value.value : undefined;
+  if (typeof text !== 'string') {
+    throw refusal(`${name}() needs the name of its aggregate as a text, for example ${name}(list, 'sum').`);
+  }
+  const reason = at.rules.refused.get(text.toLowerCase());
+  if (reason !== undefined) throw refusal(reason);
 }
 
 export function refusal(message: string): DomainError {

@@ -81,7 +81,7 @@ function describeFailure(error: unknown, request: EngineRequest): EngineReply {
 
 /** What DuckDB says about a file, without our SQL, our name for the file and advice that only its own users can follow. */
 function unreadable(message: string, file: string): EngineReply {
-  const text = message
+  const text = withoutOurSql(message)
     .replace(/^[A-Z][A-Za-z ]*Error: /, '')
     .replace(/\s*LINE \d+:[^]*$/, '')
     .replace(/\s*(Possible (fixes|Solution)|Try (setting|auto)|This type was either|\n {2}file = )[^]*$/, '');
@@ -89,10 +89,15 @@ function unreadable(message: string, file: string): EngineReply {
   return refused('invalid-request', `The file can not be read: ${named.trim().slice(0, 1000)}`);
 }
 
+/** DuckDB shows the statement with the error: what we made of the query, and where we told it to write. */
+function withoutOurSql(message: string): string {
+  return message.replace(/\s*LINE \d+:[^]*$/, '');
+}
+
 /** DuckDB's errors begin with their class. What the text of a query or file can cause is a refusal. */
 function classify(message: string): EngineReply | null {
   const [, kind = ''] = /^([A-Z][A-Za-z -]+?)(?: Error| Exception)?: /.exec(message) ?? [];
-  const text = message.replaceAll(/\n+/g, '\n').trim();
+  const text = withoutOurSql(message).replaceAll(/\n+/g, '\n').trim();
   if (kind === 'Out of Memory' || kind === 'Interrupt') {
     return refused('query-limit', `The query needs more memory or space than it may use. ${text.split('\n')[0] ?? ''}`);
   }

@@ -11,6 +11,8 @@ const wholeRowsMax = 10_000;
 /** A larger one in this many stretches of rows: reading a stretch does not decode what lies between. */
 const stretches = 4;
 const stretchRows = 2048;
+/** Characters of a smallest or largest value. */
+const textMax = 200;
 
 interface Summary {
   column_name: string;
@@ -56,8 +58,8 @@ function columnProfile(
   return {
     name: column.name,
     type: column.type,
-    min: (sampled ? statistics?.get('min') : summary?.min) ?? null,
-    max: (sampled ? statistics?.get('max') : summary?.max) ?? null,
+    min: shortened(sampled ? statistics?.get('min') : summary?.min),
+    max: shortened(sampled ? statistics?.get('max') : summary?.max),
     nulls: nulls === undefined ? null : Number(nulls),
     distinct: summary?.approx_unique === null || summary === undefined ? null : Number(summary.approx_unique),
     mean: summary?.avg ?? null,
@@ -66,6 +68,12 @@ function columnProfile(
     q50: summary?.q50 ?? null,
     q75: summary?.q75 ?? null,
   };
+}
+
+/** A value may have gigabytes; the profile travels with every answer about the snapshot. */
+function shortened(value: string | null | undefined): string | null {
+  if (value === null || value === undefined) return null;
+  return value.length > textMax ? `${value.slice(0, textMax)}…` : value;
 }
 
 /** Evenly spread, so that a sorted result is represented from end to end. */

@@ -137,6 +137,13 @@ describe('reading what is not the lake', () => {
     ['SELECT * FROM duckdb_tables', /no table "duckdb_tables"/],
     ['SELECT * FROM pragma_database_list', /no table "pragma_database_list"/],
     ['SELECT * FROM sqlite_master', /no table "sqlite_master"/],
+    ['WITH sqlite_master AS (SELECT * FROM sqlite_master) SELECT * FROM sqlite_master', /no table "sqlite_master"/],
+    [
+      'WITH RECURSIVE duckdb_tables AS (FROM duckdb_tables UNION ALL FROM duckdb_tables) FROM duckdb_tables',
+      /no table/,
+    ],
+    ['WITH "duc\u212Adb_tables" AS (SELECT 1) SELECT * FROM duckdb_tables', /no table "duckdb_tables"/],
+    ['SELECT * FROM (WITH duckdb_tables AS (SELECT 1) SELECT 1) a, duckdb_tables', /no table "duckdb_tables"/],
     ['SELECT * FROM ordrs', /Did you mean "orders"/],
     ['SELECT * FROM orders o JOIN customers c USING (id)', /no table "customers"/],
   ])('%s', async (query, message) => {
@@ -200,6 +207,8 @@ describe('answers that would differ next time', () => {
     ['SELECT pg_sleep(1)', /differently/],
     ['SELECT current_query()', /differently/],
     ['SELECT reservoir_quantile(id, 0.5) FROM orders', /hash\(id\)/],
+    ["SELECT list_aggr([1, 2], 'reservoir_quantile', 0.5)", /hash\(id\)/],
+    ['SELECT list_aggregate([1, 2], a) FROM (VALUES (1, 2)) t(a)', /as a text/],
     ['SELECT * FROM orders AT (TIMESTAMP => now())', /pins every table|differently/],
     ['SELECT nosuch(id) FROM orders', /no function nosuch/],
     ['SELECT lenght(id) FROM orders', /Did you mean "length"/],
@@ -264,6 +273,12 @@ describe('mistakes in a query', () => {
     await expect(run(query)).rejects.toMatchObject({
       code: 'query-refused',
       message: expect.stringMatching(message) as string,
+    });
+  });
+
+  it('tells nothing of the statement made from it or of where the result goes', async () => {
+    await expect(run("SELECT 'now'::TIMESTAMP")).rejects.toSatisfy(({ message }: Error) => {
+      return message.includes('"now"') && !message.includes('COPY') && !message.includes(lake.engine.cacheDir);
     });
   });
 

@@ -148,6 +148,12 @@ describe('a query', () => {
     for (const index of queries.keys()) expect(one[index] === four[index]).toBe(true);
   });
 
+  it('shortens huge values in its profile', async () => {
+    const { profile } = await materialise(lake, { query: "SELECT repeat('é', 100000) AS long", asOf: null });
+    const shortened = `${'é'.repeat(200)}…`;
+    expect(profile).toMatchObject({ columns: [{ min: shortened, max: shortened }] });
+  });
+
   it('profiles a large result from a sample, with exact extremes and nulls', async () => {
     const query = 'SELECT id, CASE WHEN id % 10 = 0 THEN NULL ELSE x END AS x FROM many';
     const { profile } = await materialise(lake, { query, asOf: null });
