@@ -1,6 +1,6 @@
 // The lake's tables: append-only, queried as of an instant.
 import { z } from 'zod';
-import { instant, page, pageQuery, sha256, tableName, uuid } from './primitives.ts';
+import { asOf, instant, page, pageQuery, sha256, tableName, uuid } from './primitives.ts';
 import { defineRoute } from './route.ts';
 
 const column = z.object({ name: z.string(), type: z.string() });
@@ -61,7 +61,7 @@ export type Rows = z.output<typeof rows>;
 export const queryBody = z
   .strictObject({
     query: z.string().min(1).max(100_000),
-    asOf: instant.optional(),
+    asOf: asOf.optional(),
     params: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])).default({}),
   })
   .meta({ id: 'LakeQuery' });
@@ -134,7 +134,7 @@ export const lakeRoutes = {
     tag: 'lake',
     summary: 'Look at a few rows',
     params,
-    query: z.object({ limit: z.coerce.number().int().min(1).max(1000).default(20), asOf: instant.optional() }),
+    query: z.object({ limit: z.coerce.number().int().min(1).max(1000).default(20), asOf: asOf.optional() }),
     status: 200,
     answer: rows,
     problems: ['table-not-found', 'as-of-in-future'],

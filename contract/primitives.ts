@@ -7,6 +7,12 @@ export const uuid = z.uuid();
 /** ISO 8601 with a zone; answers are in UTC with microseconds where a lost one would change an answer. */
 export const instant = z.iso.datetime({ offset: true });
 
+/** An instant to look from, with a zone as Postgres knows them. Nothing that Assay keeps is older than the epoch. */
+export const asOf = instant.refine(
+  (text) => Date.parse(text) >= 0 && /(?:Z|[+-](?:0\d|1[0-5]):\d\d)$/.test(text),
+  'expected an instant after 1970-01-01T00:00:00Z, at most 15:59 hours from UTC',
+);
+
 export const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hexadecimal digits');
 
 export const gitSha = z

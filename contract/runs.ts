@@ -1,7 +1,7 @@
 // Runs: submit, look, change what people edit, cancel, retry, resolve.
 import { z } from 'zod';
 import { failureClasses, gateResults, runStatuses, stepStatuses } from '#core/run.ts';
-import { gitSha, instant, page, pageQuery, projectRef, runRef, sha256, uuid } from './primitives.ts';
+import { asOf, gitSha, instant, page, pageQuery, projectRef, runRef, sha256, uuid } from './primitives.ts';
 import { defineRoute } from './route.ts';
 
 const experiment = z
@@ -29,7 +29,7 @@ export const submitRunBody = z
     note: note.optional(),
     experiment: experiment.optional(),
     /** The instant data queries look from; the moment of acceptance when absent. The future is refused. */
-    asOf: instant.optional(),
+    asOf: asOf.optional(),
     seed: z.number().int().min(0).max(4_294_967_295).optional(),
     /** A run whose commit, parameters, seed, as-of and command are taken where this body gives none. */
     like: runRef.optional(),
