@@ -9,13 +9,13 @@ import { listSecrets } from '#db/secrets.ts';
 import { type Artifact, listOutputs } from '#db/outputs.ts';
 import { listRunData } from '#db/run-data.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
-import { claimStepKey, getStep, setStepWaiting, showWhetherRunWaits } from '#db/steps.ts';
+import { claimStep as claimStepRow, getStep } from '#db/steps.ts';
 import { digestEntries, ignoreFile, ignoreGlob } from '#git/code-digest.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import { ancestors } from './stage/ancestors.ts';
 import { compileGlob } from './stage/workspace.ts';
 import type { ExecutionInput } from './step.ts';
-import { keepStepKey } from './step-keys.ts';
+import { stepKeyOf } from './step-keys.ts';
 
 export interface ClaimDeps {
   db: Database;
@@ -35,11 +35,9 @@ export async function claimStep(deps: ClaimDeps, input: StageId): Promise<void> 
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
   const ingredients = await gather(deps, loaded, config, stage, input);
-  const stepKey = await keepStepKey(deps.db, input, 'stage', stageInputs(ingredients));
-  await claimStepKey(deps.db, input, stepKey);
   const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
-  await setStepWaiting(deps.db, input, `waits for a slot in pool ${pool}`);
-  await showWhetherRunWaits(deps.db, input.runId, input.execution);
+  const reason = `waits for a slot in pool ${pool}`;
+  await claimStepRow(deps.db, input, { ...stepKeyOf('stage', stageInputs(ingredients)), reason });
 }
 
 async function gather(
@@ -49,19 +47,23 @@ async function gather(
   stage: Stage,
   input: StageId,
 ): Promise<StageIngredients> {
-  const environment = await getStep(deps.db, { ...input, step: 'build-environment' });
+  const [environment, stored, outputs, data, runner] = await Promise.all([
+    getStep(deps.db, { ...input, step: 'build-environment' }),
+    listSecrets(deps.db, project.id),
+    listOutputs(deps.db, run.id, input.execution),
+    listRunData(deps.db, run.id),
+    processRunner(deps.db, run.environmentKey),
+  ]);
   const requirementFiles = (environment?.facts?.files as string[] | undefined) ?? [];
-  const secrets = new Map((await listSecrets(deps.db, project.id)).map(({ name, version }) => [name, version]));
+  const secrets = new Map(stored.map(({ name, version }) => [name, version]));
   const needed = ancestors(config.stages, stage.name);
-  const upstream = (await listOutputs(deps.db, run.id, input.execution)).filter((output) => needed.has(output.step));
-  const data = await listRunData(deps.db, run.id);
   return {
     codeDigest: await digestCode(deps.mirrors, project.id, run.commit ?? '', config, stage, requirementFiles),
     command: stage.command,
     params: narrowParams(run.params as StageIngredients['params'], stage.params),
     paramStyle: config.params.style,
     environmentKey: run.environmentKey,
-    upstream: upstream.map(upstreamFile),
+    upstream: outputs.filter((output) => needed.has(output.step)).map(upstreamFile),
     data: data.map(({ name, to, digest }) => ({ name, to, digest })),
     seed: run.seed ?? 0,
     env: { ...config.env, ...stage.env },
@@ -69,7 +71,7 @@ async function gather(
     cpus: stage.resources.cpus,
     threads: threadsOf(stage),
     accelerators: stage.resources.accelerators,
-    runner: await processRunner(deps.db, run.environmentKey),
+    runner,
     network: stage.network,
     outputs: stage.outputs,
     deterministic: stage.deterministic,

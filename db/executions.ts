@@ -68,7 +68,11 @@ export async function markDispatched(db: Queryable, runId: string, n: number, ex
  */
 export async function openExecution(db: Database, runId: string, n: number): Promise<boolean> {
   return await db.transaction(async (tx) => {
-    const [run] = await tx.select().from(runs).where(eq(runs.id, runId)).for('update');
+    const [run] = await tx
+      .select({ cancelRequestedAt: runs.cancelRequestedAt })
+      .from(runs)
+      .where(eq(runs.id, runId))
+      .for('update');
     const [execution] = await tx
       .select()
       .from(executions)

@@ -54,14 +54,6 @@ export async function startStep(db: Queryable, id: StepId): Promise<void> {
     .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
 }
 
-/** Shows what an unstarted step waits for. */
-export async function setStepWaiting(db: Queryable, id: StepId, reason: string): Promise<void> {
-  await db
-    .update(steps)
-    .set({ status: 'waiting', reason })
-    .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
-}
-
 export interface StepEnd {
   status: 'succeeded' | 'failed' | 'cancelled' | 'skipped';
   reason?: string | null;
@@ -70,9 +62,9 @@ export interface StepEnd {
   fence?: number;
 }
 
-/** Closes a step. A closed step keeps its result. */
+/** Closes a step and gives up its claim, in one statement. A closed step keeps its result. */
 export async function closeStep(db: Queryable, id: StepId, end: StepEnd): Promise<void> {
-  await db
+  const change = db
     .update(steps)
     .set({
       status: end.status,
@@ -82,8 +74,10 @@ export async function closeStep(db: Queryable, id: StepId, end: StepEnd): Promis
       ...(end.failure === undefined ? {} : { failure: end.failure }),
       ...(end.fence === undefined ? {} : { fence: end.fence }),
     })
-    .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
+    .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])))
+    .returning({ name: steps.name });
   await db
+    .with(db.$with('closed').as(change))
     .delete(stepClaims)
     .where(and(eq(stepClaims.runId, id.runId), eq(stepClaims.execution, id.execution), eq(stepClaims.step, id.step)));
 }
@@ -111,23 +105,42 @@ export async function setStepKey(
   await db.update(steps).set({ stepKey, ingredients }).where(stepIs(id));
 }
 
+export interface StepClaim {
+  stepKey: string;
+  ingredients: Record<string, unknown>;
+  /** What the step waits for from now on. */
+  reason: string;
+}
+
 /**
- * Takes the right to run the step with this key. Answers false when an equal step of another run holds it. The claim is
- * never taken over by time: it goes when its holder's step or execution closes.
+ * Keeps the step's key, takes the right to run the step and shows what it waits for. Answers false when an equal step
+ * of another run holds the right, or the execution is closed. The claim is never taken over by time: it goes when its
+ * holder's step or execution closes.
  */
-export async function claimStepKey(db: Database, id: StepId, stepKey: string): Promise<boolean> {
+export async function claimStep(db: Database, id: StepId, claim: StepClaim): Promise<boolean> {
+  const { stepKey, ingredients, reason } = claim;
   return await db.transaction(async (tx) => {
+    // The run before its execution, in the order in which a run is closed.
+    await tx.select({ id: runs.id }).from(runs).where(eq(runs.id, id.runId)).for('no key update');
     // Nobody would release a claim that comes after the end.
     if (!(await holdOpenExecution(tx, id.runId, id.execution))) return false;
+    await tx
+      .update(steps)
+      .set({ stepKey, ingredients, status: 'waiting', reason })
+      .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
     const claimed = await tx
       .insert(stepClaims)
       .values({ stepKey, runId: id.runId, execution: id.execution, step: id.step })
       .onConflictDoNothing()
       .returning({ key: stepClaims.stepKey });
-    if (claimed.length > 0) return true;
-    const [holder] = await tx.select().from(stepClaims).where(eq(stepClaims.stepKey, stepKey));
-    return holder?.runId === id.runId && holder.execution === id.execution && holder.step === id.step;
+    await showWhetherRunWaits(tx, id.runId, id.execution);
+    return claimed.length > 0 || (await holdsClaim(tx, id, stepKey));
   });
+}
+
+async function holdsClaim(tx: Transaction, id: StepId, stepKey: string): Promise<boolean> {
+  const [holder] = await tx.select().from(stepClaims).where(eq(stepClaims.stepKey, stepKey));
+  return holder?.runId === id.runId && holder.execution === id.execution && holder.step === id.step;
 }
 
 /** The run is shown as waiting exactly while no step of it runs. */
