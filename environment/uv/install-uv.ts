@@ -121,7 +121,7 @@ async function pipInstall(
 
 async function existingPythons(context: EnvironmentContext): Promise<string[]> {
   const paths = await candidatePaths(context.env, context.preferredPython, pythonsDir(context.cacheDir));
-  const present = await Promise.all(paths.map(isFile));
+  const present = await Promise.all(paths.map(isProgram));
   const triedMax = 4;
   return paths.filter((_, index) => present[index]).slice(0, triedMax);
 }
