@@ -95,8 +95,10 @@ export async function killLoop(options: KillLoopOptions): Promise<KillReport> {
     const kind = kinds[turn % kinds.length] as Killable;
     // What is not there at its turn, such as a stage between two runs, is waited for a little.
     await sleep(between(random, options.pauseMs));
+    // Every other kill of the main process waits for a stage that is to be adopted.
+    const awaited = kind === 'main' && (kills.main ?? 0) % 2 === 0 ? 'stage' : kind;
     const end = Date.now() + 10_000;
-    while (assay.find(kind).length === 0 && Date.now() < end) await sleep(50);
+    while (assay.find(awaited).length === 0 && Date.now() < end) await sleep(50);
     if (await strike(assay, kind, random, witness)) {
       delivered += 1;
       kills[kind] = (kills[kind] ?? 0) + 1;
