@@ -1,5 +1,5 @@
 // From a query to a stored snapshot, against DuckDB alone writing the same rows in the same order to the same format.
-import { chmod } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { DuckDBInstance } from '@duckdb/node-api';
@@ -106,6 +106,7 @@ await withTemporaryDir(async (dir) => {
   printMachine();
   const guard = await startGuard({ python: process.env['ASSAY_PYTHON'] ?? 'python3' });
   await chmod(dir, 0o711); // The database's own account has to pass through.
+  await mkdir(join(dir, 'logs'));
   const postgres = postgresOn(await preparePostgres(dir), await freePort());
   guard.start(postgres.service);
   await Promise.race([postgres.ready(), guard.failure]);
