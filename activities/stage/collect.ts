@@ -1,7 +1,6 @@
 // What a stage produced: stored first, recorded after.
-import { open, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { constants } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { metricsFilePaths, readMetricsFiles } from '#core/metrics-file.ts';
 import { summariseMetric } from '#core/metrics.ts';
 import { collectOutputs } from '#core/outputs.ts';
@@ -13,7 +12,7 @@ import type { BlobStore } from '#storage/blob-store.ts';
 import { keepBlob } from '#storage/keep.ts';
 import { mediaTypeOf } from './media-type.ts';
 import { compileGlob, readListing, type Workspace } from './workspace.ts';
-import { listWrittenFiles, orRefuse } from './written-files.ts';
+import { listWrittenFiles, openWritten } from './written-files.ts';
 
 const metricsBytesMax = 64 * 1024 * 1024;
 /** A file with a thousand faults needs no thousand sentences. */
@@ -43,7 +42,7 @@ export async function collectStageOutputs(
   const notes = [...seen];
   if (paths.length > filesMax)
     notes.push(`${paths.length} files were written; only the first ${filesMax} are kept. Declare outputs.`);
-  const outputs = await mapLimited(paths.slice(0, filesMax), keptAtOnce, (path) => keepOutput(deps, space.work, path));
+  const outputs = await mapLimited(paths.slice(0, filesMax), keptAtOnce, (path) => keepOutput(deps, space, path));
   const reading = await readMetrics(space, config, paths);
   return {
     outputs,
@@ -53,9 +52,9 @@ export async function collectStageOutputs(
   };
 }
 
-/** A link put in place of a listed file is not followed: the stage must not lend its eyes to the worker. */
-async function keepOutput(deps: { db: Database; store: BlobStore }, work: string, path: string): Promise<Output> {
-  const handle = await orRefuse(() => open(join(work, path), constants.O_RDONLY | constants.O_NOFOLLOW));
+/** The stage must not lend the worker's eyes: what is read is a file of the stage's own directory. */
+async function keepOutput(deps: { db: Database; store: BlobStore }, space: Workspace, path: string): Promise<Output> {
+  const handle = await openWritten(space.folder, join(relative(space.folder, space.work), path));
   try {
     const { mode } = await handle.stat();
     const { sha256, sizeBytes } = await keepBlob(deps.db, deps.store, handle.createReadStream({ autoClose: false }));
@@ -67,14 +66,12 @@ async function keepOutput(deps: { db: Database; store: BlobStore }, work: string
 
 async function readMetrics(space: Workspace, config: ProjectConfig, paths: readonly string[]) {
   const files = metricsFilePaths(config.metrics.files, paths, compileGlob);
-  const texts = await Promise.all(
-    files.map(async (path) => ({ path, text: await readCapped(join(space.work, path)) })),
-  );
+  const texts = await Promise.all(files.map(async (path) => ({ path, text: await readCapped(space, path) })));
   return readMetricsFiles(texts.filter((file) => file.text !== null) as Array<{ path: string; text: string }>);
 }
 
-async function readCapped(path: string): Promise<string | null> {
-  const handle = await orRefuse(() => open(path, constants.O_RDONLY | constants.O_NOFOLLOW));
+async function readCapped(space: Workspace, path: string): Promise<string | null> {
+  const handle = await openWritten(space.folder, join(relative(space.folder, space.work), path));
   try {
     const { size } = await handle.stat();
     return size > metricsBytesMax ? null : await readFile(handle, 'utf8');

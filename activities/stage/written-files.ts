@@ -1,6 +1,7 @@
 // What a stage left in its working directory, read by somebody with more rights than the stage: nothing is taken for
 // granted about what it did there, and no link of its making is followed.
-import { lstat, readdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, open, readdir, realpath } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { DomainError } from '#core/errors.ts';
 import type { Listing } from '#core/outputs.ts';
@@ -42,13 +43,34 @@ async function lstatIfThere(path: string) {
   }
 }
 
+/**
+ * Opens a file of the listing. Refuses what became something else since: other stages run as the same user, and a
+ * directory swapped for a link would make the worker read what the stage may not. `folder` is the worker's own.
+ */
+export async function openWritten(folder: string, path: string): Promise<FileHandle> {
+  // A pipe in the place of the file would otherwise wait for its writer.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const handle = await orRefuse(() => open(join(folder, path), flags));
+  try {
+    const wanted = join(await realpath(folder), path);
+    const opened = await realpath(process.platform === 'linux' ? `/proc/self/fd/${handle.fd}` : join(folder, path));
+    if (opened !== wanted || !(await handle.stat()).isFile()) {
+      throw refused(`The stage put something else in the place of ${path} while it was read.`);
+    }
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
 /** A worker that is not root reads only what the stage lets it read. */
 export async function orRefuse<R>(read: () => Promise<R>): Promise<R> {
   try {
     return await read();
   } catch (error) {
     const { code, path } = error as NodeJS.ErrnoException;
-    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'ELOOP') throw error;
+    if (code !== 'EACCES' && code !== 'EPERM' && code !== 'ELOOP' && code !== 'ENXIO') throw error;
     throw refused(`The stage left ${path ?? 'a file'} in a state in which it can not be read (${code}).`);
   }
 }
