@@ -12,7 +12,7 @@ import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
 import { ensureStageUser } from '#activities/runners/stage-user.ts';
 import { isFinished } from '#core/run.ts';
-import { connect } from '#db/connect.ts';
+import { connect, type Database } from '#db/connect.ts';
 import { newId } from '#db/ids.ts';
 import { executions, runs } from '#db/schema/runs.ts';
 import { projects } from '#db/schema/projects.ts';
@@ -32,10 +32,17 @@ const untilMs = 60_000;
 
 export type TestWorkers = Awaited<ReturnType<typeof startTestWorkers>>;
 
-export async function startTestWorkers(options: { slots?: number } = {}) {
+export interface TestWorkersOptions {
+  slots?: number;
+  /** What the workers get in place of the database, for example one that fails at times. */
+  database?: (db: Database) => Database;
+}
+
+export async function startTestWorkers(options: TestWorkersOptions = {}) {
   const database = await createTestDatabase();
   const connection = connect(database.appUrl);
   const { db } = connection;
+  const given = { ...connection, db: options.database?.(db) ?? db };
   const home = await mkdtemp(join(tmpdir(), 'assay-workers-'));
   await chmod(home, 0o711);
   const temporal = { address: (await testTemporal()).address, namespace: `test-${randomUUID()}` };
@@ -52,7 +59,7 @@ export async function startTestWorkers(options: { slots?: number } = {}) {
   const engine = createLakeEngine({ cacheDir: join(home, 'lake') });
   const lake = { db, store, engine };
   const shared = {
-    connection,
+    connection: given,
     store,
     lake,
     temporal,
