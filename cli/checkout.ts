@@ -4,7 +4,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, lstat, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { DomainError } from '#core/errors.ts';
 
@@ -175,7 +175,12 @@ export async function createBundle(
   const prerequisites = have.map((sha) => `-${sha}\n`).join('');
   const header = `# v2 git bundle\n${prerequisites}${commit} refs/assay/commit\n\n`;
   const revisions = `${commit}\n${have.map((sha) => `^${sha}\n`).join('')}`;
-  await writePack(root, file, header, revisions, await objectVariables(root, objectDir));
+  try {
+    await writePack(root, file, header, revisions, await objectVariables(root, objectDir));
+  } catch (error) {
+    await rm(dirname(file), { recursive: true, force: true });
+    throw error;
+  }
   return file;
 }
 

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { createBundle, createPatch, ignoredPaths, readCheckout, recentCommits } from '#cli/checkout.ts';
+import { createBundle as bundleOf, createPatch, ignoredPaths, readCheckout, recentCommits } from '#cli/checkout.ts';
 import { createMirrors } from '#git/mirror.ts';
 
 const bases: string[] = [];
@@ -34,6 +34,12 @@ beforeEach(async () => {
 });
 
 afterAll(() => Promise.all(bases.map((one) => rm(one, { recursive: true, force: true }))));
+
+async function createBundle(...asked: Parameters<typeof bundleOf>): Promise<string> {
+  const file = await bundleOf(...asked);
+  bases.push(dirname(file));
+  return file;
+}
 
 function openMirrors() {
   const limits = { sizeBytesMax: 64 * 1024 ** 2, filesMax: 1_000, timeoutMs: 30_000 };
