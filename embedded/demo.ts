@@ -70,7 +70,7 @@ async function newestRun(place: Place): Promise<string> {
 
 /** Shows the command as a person would type it, then runs it. @throws when it fails, its message being on the screen. */
 async function assay({ checkout, variables, stopped }: Place, words: string[]): Promise<void> {
-  console.log(`\n$ npx assay ${words.join(' ')}`);
+  console.log(`\n$ assay ${words.join(' ')}`);
   const child = spawn(process.execPath, [program, ...words], {
     cwd: checkout,
     env: variables,

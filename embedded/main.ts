@@ -1,6 +1,9 @@
 // `npm start`: the embedded stack, until Ctrl-C.
+import { fileURLToPath } from 'node:url';
 import { readConfig } from '#config/config.ts';
 import { runUntilStopped } from './run.ts';
+
+const commandLine = fileURLToPath(new URL('../cli/assay.mjs', import.meta.url));
 
 await runUntilStopped(readConfig, (stack, seconds) => {
   console.log(`
@@ -11,9 +14,10 @@ Assay is ready after ${seconds} s.
   Temporal UI   ${stack.temporalUiUrl ?? 'not started'}
   Token         ${stack.tokenFile}
   Logs          ${stack.logs}
+  Command line  ${commandLine}
 
 Stages run as processes of this machine: that is for code you trust.
-In a checkout, \`npx assay run --wait\` submits it. Ctrl-C stops everything.
+In the checkout of a project, \`assay run --wait\` submits it. Ctrl-C stops everything.
 `);
   return new Promise<void>(() => undefined);
 });
