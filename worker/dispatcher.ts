@@ -21,6 +21,7 @@ export interface Dispatcher {
 
 export interface DispatcherDeps {
   connection: Connection;
+  /** Shares the connection of this process's control worker, which may get a run's first task with its start. */
   client: Client;
   log: Logger;
   /** Base address of links in the Temporal UI. */
@@ -69,6 +70,7 @@ async function dispatch(deps: DispatcherDeps, row: Dispatchable): Promise<void> 
       workflowIdConflictPolicy: 'USE_EXISTING',
       workflowIdReusePolicy: 'REJECT_DUPLICATE',
       workflowTaskTimeout: '10s',
+      requestEagerStart: true,
       staticSummary: `${row.project}/${row.number}${row.name === null ? '' : ` ${row.name}`}`,
       staticDetails: `Run [${row.project}/${row.number}](${deps.publicUrl}/api/v1/runs/${row.runId}) of ${row.owner}, execution ${row.n}`,
       typedSearchAttributes: [

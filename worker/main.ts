@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { Client, Connection as TemporalConnection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import {
   bundleWorkflowCode,
   DefaultLogger,
@@ -104,8 +104,8 @@ export async function startControlWorker(
   installRuntime(log);
   const { address, namespace } = deps.temporal;
   const native = await NativeConnection.connect({ address });
-  const clientConnection = await orClose([native], () => TemporalConnection.connect({ address }));
-  const client = new Client({ connection: clientConnection, namespace });
+  // On the worker's own connection, so that a started run's first task comes back with the answer to its start.
+  const client = new Client({ connection: native, namespace });
   const activities = createActivities(controlDeps(deps));
   const options = {
     connection: native,
@@ -120,7 +120,7 @@ export async function startControlWorker(
     shutdownGraceTime: 0,
     ...polls,
   };
-  const worker = await orClose([native, clientConnection], () => Worker.create(options));
+  const worker = await orClose([native], () => Worker.create(options));
   const running = worker.run();
   const dispatcher = startDispatcher({ connection: deps.connection, client, log, publicUrl: deps.publicUrl });
   const reconciler = startRunReconciler({ connection: deps.connection, client, log });
@@ -130,7 +130,7 @@ export async function startControlWorker(
       await Promise.all([dispatcher.stop(), reconciler.stop()]);
       if (worker.getState() === 'RUNNING') worker.shutdown();
       await running;
-      await Promise.all([native.close(), clientConnection.close()]);
+      await native.close();
     },
   };
 }
