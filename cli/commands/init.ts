@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Context } from '#cli/context.ts';
 import { CliError } from '#cli/errors.ts';
-import { findRoot, nameOfFolder, projectFileName } from '#cli/project/project-here.ts';
+import { nameOfFolder, projectFileName, rootHere } from '#cli/project/project-here.ts';
 import { openWorkingTree } from '#cli/project/tree-listing.ts';
 import { draftProjectFile } from '#contract/draft.ts';
 
@@ -21,7 +21,7 @@ export function addInitCommand(program: Command, context: Context): void {
 }
 
 async function init({ cwd, terminal }: Context, options: InitOptions): Promise<void> {
-  const root = (await findRoot(cwd)) ?? cwd;
+  const root = await rootHere(cwd);
   const path = join(root, projectFileName);
   if (!options.force && (await stat(path).catch(() => null)) !== null) {
     throw new CliError(`${path} is there already; --force replaces it.`);

@@ -4,7 +4,7 @@ import { exitCodes } from '#cli/errors.ts';
 import type { Finding } from '#cli/project/finding.ts';
 import { lintProject } from '#cli/project/lint.ts';
 import { formatJson, oneLine } from '#cli/output.ts';
-import { findRoot } from '#cli/project/project-here.ts';
+import { rootHere } from '#cli/project/project-here.ts';
 
 export function addLintCommand(program: Command, context: Context): void {
   program
@@ -17,7 +17,7 @@ export function addLintCommand(program: Command, context: Context): void {
 
 async function lint(context: Context, options: JsonOption): Promise<void> {
   const { terminal } = context;
-  const findings = await lintProject(context, (await findRoot(context.cwd)) ?? context.cwd);
+  const findings = await lintProject(context, await rootHere(context.cwd));
   const errors = findings.filter((finding) => finding.level === 'error');
   if (errors.length > 0) process.exitCode = exitCodes.failed;
   if (options.json) return terminal.write(formatJson({ findings }));

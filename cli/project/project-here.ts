@@ -17,6 +17,13 @@ export async function findRoot(dir: string): Promise<string | null> {
   }
 }
 
+/** As `findRoot`. Elsewhere nothing says where the project ends, and a home folder or a whole disk would be searched. */
+export async function rootHere(dir: string): Promise<string> {
+  const root = await findRoot(dir);
+  if (root === null) throw new CliError(`${dir} is not inside a git checkout; run git init there, then try again.`);
+  return root;
+}
+
 /** What assay.yaml says, else the folder's name in the spelling of project names. */
 export async function projectNameHere(context: Context): Promise<string> {
   const root = await findRoot(context.cwd);

@@ -85,4 +85,9 @@ describe('assay init', () => {
     expect(await readFile(join(dir, 'assay.yaml'), 'utf8')).toMatch(/^project: plain$/m);
     expect(await server.assay(['lint'], { cwd: dir })).toMatchObject({ code: 0, out: '' });
   });
+
+  it('does not search a folder that is no checkout', async () => {
+    expect((await server.assay(['init'], { cwd: server.home })).notes).toContain('is not inside a git checkout');
+    expect((await server.assay(['lint'], { cwd: server.home })).code).toBe(1);
+  });
 });
