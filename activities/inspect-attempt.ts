@@ -40,7 +40,8 @@ function closedState(attempt: Attempt): AttemptState {
 export function outcomeOf(attempt: Attempt): StageOutcome {
   if (attempt.status === 'succeeded') return { status: 'succeeded', fence: attempt.fence };
   if (attempt.status === 'failed' && attempt.failure !== null) {
-    return { status: 'failed', fence: attempt.fence, failure: attempt.failure };
+    const started = attempt.facts?.started !== false;
+    return { status: 'failed', fence: attempt.fence, failure: attempt.failure, started };
   }
   return { status: 'stopped' };
 }

@@ -29,13 +29,13 @@ import { persevere } from './persevere.ts';
 import type { Runner, StageExit, StageHandle } from './runners/runner.ts';
 import { type Collected, collectStageOutputs } from './stage/collect.ts';
 import type { Devices } from './stage/devices.ts';
+import { launchFailure } from './stage/launch-failure.ts';
 import { launchStage } from './stage/launch.ts';
 import { type LogPump, startLogPump } from './stage/log-pump.ts';
-import { removeTree } from './stage/remove-tree.ts';
 import { openStageSecrets, stageToken } from './stage/secrets.ts';
 import type { SourceCache } from './stage/source-cache.ts';
 import type { Watches } from './stage/watches.ts';
-import { type Workspace, workspaceOf } from './stage/workspace.ts';
+import { removeWorkspace, type Workspace, workspaceOf } from './stage/workspace.ts';
 
 export interface StageInput extends StageId {
   /** Null opens a new attempt; a number attaches to that launch on this node. */
@@ -191,7 +191,7 @@ async function conclude(
   if (!recorded) return outcomeOf((await persevere(() => getAttempt(deps.db, attempt))) ?? attempt);
   return failure === null
     ? { status: 'succeeded', fence: attempt.fence }
-    : { status: 'failed', fence: attempt.fence, failure };
+    : { status: 'failed', fence: attempt.fence, failure, started: exit.reason !== 'launch-failed' };
 }
 
 /** A disk that is full for longer than this takes the stage's result with it. */
@@ -216,12 +216,14 @@ async function collect({ deps, space, config, stage }: Watch): Promise<Collectin
 }
 
 function failureOfExit(
-  { stage }: Watch,
+  { deps, stage }: Watch,
   exit: StageExit,
   timedOut: boolean,
   missingOutputs: readonly string[],
   logTail: readonly string[],
 ): Failure | null {
+  if (exit.reason === 'launch-failed')
+    return launchFailure({ node: deps.node.id, stage: stage.name }, new Error(exit.detail ?? 'nobody knows why'));
   const { memoryGib } = stage.resources;
   return failureOf({
     stage: stage.name,
@@ -233,7 +235,7 @@ function failureOfExit(
     timedOut,
     timeoutMs: stage.timeoutMs,
     startError: null,
-    vanished: exit.reason === 'vanished' || exit.reason === 'launch-failed',
+    vanished: exit.reason === 'vanished',
     missingOutputs,
     logTail,
   });
@@ -246,30 +248,18 @@ function endOf(exit: StageExit, notes: readonly string[]): Omit<AttemptEnd, 'sta
     signal: exit.signal,
     peakMemoryBytes: exit.peakMemoryBytes,
     cpuSeconds: exit.cpuSeconds,
-    facts: { logBytes, logDroppedBytes, leftoverProcesses, detail, notes },
+    facts: { logBytes, logDroppedBytes, leftoverProcesses, detail, notes, started: exit.reason !== 'launch-failed' },
   };
 }
 
 /** Nothing runs yet: a refusal is the stage's failure, trouble of this node counts against the infrastructure. */
 async function failToLaunch(watch: Watch, error: unknown): Promise<StageOutcome> {
   const { deps, attempt, stage } = watch;
-  const refused = error instanceof DomainError;
-  const full = (error as NodeJS.ErrnoException).code === 'ENOSPC';
-  const message = error instanceof Error ? error.message : String(error);
-  const failure: Failure = {
-    class: refused ? failureClassOf(error.code) : full ? 'resources' : 'infrastructure',
-    sentence: refused
-      ? message
-      : full
-        ? `The disk of node ${deps.node.id} is full, so ${stage.name} could not be prepared.`
-        : `${stage.name} could not be launched on node ${deps.node.id}: ${message}`,
-    step: stage.name,
-    logTail: [],
-    exitCode: null,
-  };
-  await persevere(() => closeAttempt(deps.db, attempt, { status: 'failed', failure }));
+  const failure = launchFailure({ node: deps.node.id, stage: stage.name }, error);
+  const facts = { started: false };
+  await persevere(() => closeAttempt(deps.db, attempt, { status: 'failed', failure, facts }));
   await forget(watch, await deps.runner.attach(attempt.launch));
-  return { status: 'failed', fence: attempt.fence, failure };
+  return { status: 'failed', fence: attempt.fence, failure, started: false };
 }
 
 /**
@@ -315,7 +305,7 @@ async function stopStage(handle: StageHandle, killAfterMs: number | null): Promi
 /** The record stands, so the launch and its directory may go; what is left after a death here, the reconciler removes. */
 async function forget(watch: Watch, handle: StageHandle | null): Promise<void> {
   await handle?.remove();
-  await removeTree(watch.space.folder);
+  await removeWorkspace(watch.deps.workDir, watch.attempt.launch);
   watch.deps.devices.free(watch.attempt.launch);
 }
 

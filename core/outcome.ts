@@ -3,7 +3,8 @@ import type { Failure } from './run.ts';
 
 export type StageOutcome =
   | { status: 'succeeded'; fence: number }
-  | { status: 'failed'; fence: number | null; failure: Failure }
+  /** `started` is false when nothing of the stage ran, so that a full disk is not the stage's own doing. */
+  | { status: 'failed'; fence: number | null; failure: Failure; started?: boolean }
   /** The run was cancelled or ended elsewhere; nothing more is to be started. */
   | { status: 'stopped' };
 

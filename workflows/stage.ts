@@ -86,6 +86,13 @@ function lostFailure(stage: StagePlan, sentence: string): Failure {
   return { class: 'infrastructure', sentence, step: stage.name, logTail: [], exitCode: null };
 }
 
+/** A full disk that kept a stage from starting would fail a whole queue in a moment, so it is put before a person. */
+function isTroubleOfNode(launched: Launched, failure: Failure): boolean {
+  if (failure.class === 'infrastructure') return true;
+  const neverRan = 'outcome' in launched && launched.outcome.status === 'failed' && launched.outcome.started === false;
+  return neverRan && failure.class === 'resources';
+}
+
 const repeatable = new Set<Failure['class']>(['user', 'resources', 'timeout', 'data']);
 
 /**
@@ -107,7 +114,7 @@ export async function runStageToItsEnd(
       throw new CancelledFailure('The run was stopped.');
     const failure = 'lost' in launched ? launched.lost : failureOfOutcome(launched.outcome);
     if ('lost' in launched && launched.drained) continue;
-    if (failure.class === 'infrastructure') {
+    if (isTroubleOfNode(launched, failure)) {
       if (lossesLeft === 0) {
         await askPerson(failure);
         lossesLeft = infrastructureRetriesMax;
