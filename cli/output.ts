@@ -44,7 +44,7 @@ export function formatJson(value: unknown): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** Text from elsewhere on one line: no escape sequence reaches the terminal, no tab or newline breaks a table. */
+/** Text from elsewhere on one line: no escape sequence reaches the terminal, nothing breaks a table or turns text around. */
 export function oneLine(text: string): string {
   return logLine(text).trim();
 }
@@ -53,7 +53,7 @@ export function oneLine(text: string): string {
 export function logLine(text: string): string {
   return stripVTControlCharacters(text)
     .replaceAll('\t', '    ')
-    .replaceAll(/\p{Cc}+/gu, ' ')
+    .replaceAll(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]+/gu, ' ')
     .trimEnd();
 }
 

@@ -29,8 +29,8 @@ export interface Screen {
 export function createTerminal(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream): Terminal {
   for (const stream of [stdout, stderr]) stream.on('error', endWhenClosed);
   return {
-    write: (text) => void stdout.write(text),
-    note: (line) => void stderr.write(`${line}\n`),
+    write: (text) => void stdout.write(stdout.isTTY === true ? harmless(text) : text),
+    note: (line) => void stderr.write(`${harmless(line)}\n`),
     isTerminal: stdout.isTTY === true,
     get columns() {
       return stdout.columns || 80;
@@ -39,6 +39,26 @@ export function createTerminal(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteS
     paintNote: (style, text) => styleText(style, text, { stream: stderr }),
     screen: stderr.isTTY === true ? createScreen(stderr) : null,
   };
+}
+
+const escape = '\u001b';
+const csi = `(?:${escape}\\[|\u009b)`;
+/** Commands that end with a terminator, those that end with a letter, and whatever else begins with an escape. */
+const sequence = new RegExp(
+  [
+    `${escape}[\\]PX^_][^\u0007${escape}]*(?:\u0007|${escape}\\\\)?`,
+    `${csi}[0-?]*[ -/]*[@-~]`,
+    `${escape}[ -/]*[0-~]?`,
+  ].join('|'),
+  'g',
+);
+const colour = new RegExp(`^${escape}\\[[\\d;:]*m$`);
+
+/** What others wrote passes through here: colours stay, nothing else commands the terminal. */
+export function harmless(text: string): string {
+  return text
+    .replaceAll(sequence, (found) => (colour.test(found) ? found : ''))
+    .replaceAll(/\p{Cc}/gu, (control) => (`\t\n\r${escape}`.includes(control) ? control : ''));
 }
 
 function createScreen(stream: NodeJS.WriteStream): Screen {

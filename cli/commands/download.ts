@@ -4,7 +4,7 @@ import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { downloadVerified, safeTarget } from '#cli/files/download-file.ts';
 import { CliError } from '#cli/errors.ts';
-import { formatJson } from '#cli/output.ts';
+import { formatJson, oneLine } from '#cli/output.ts';
 import { inParallel } from '#cli/files/parallel.ts';
 import { parseRun } from '#cli/project/project-here.ts';
 import { formatSize } from '#cli/show/quantities.ts';
@@ -40,7 +40,7 @@ async function download(context: Context, text: string, paths: string[], options
     const { path, step, attempt } = artifact;
     const open = () => client.artifacts.open(run.id, path, { step, attempt });
     const state = await downloadVerified(open, await safeTarget(dir, path), artifact);
-    if (!options.json) terminal.note(`${state}  ${path}  ${formatSize(artifact.sizeBytes)}`);
+    if (!options.json) terminal.note(`${state}  ${oneLine(path)}  ${formatSize(artifact.sizeBytes)}`);
   });
   terminal.write(options.json ? formatJson({ items: wanted }) : `${dir}\n`);
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { formatFields, formatTable, oneLine } from '#cli/output.ts';
 import { formatAge, formatDuration, formatNumber, formatSize } from '#cli/show/quantities.ts';
+import { harmless } from '#cli/terminal.ts';
 import { createRecordingTerminal } from './terminals.ts';
 
 const screen = createRecordingTerminal({ columns: 40 });
@@ -30,6 +31,30 @@ describe('a table', () => {
   it('lets no escape sequence or tab from a value through', () => {
     expect(formatTable(pipe, columns, [['\u001b[31mred\u001b[0m', 'a\tb\nc', '']])).toBe('red\ta    b c\t\n');
     expect(oneLine('\u001b]0;title\u0007text')).toBe('text');
+    expect(oneLine('\u202egnp.exe')).toBe('gnp.exe');
+  });
+});
+
+describe('text of a stage on a terminal', () => {
+  it.each([
+    ['colours', '\u001b[1;31mred\u001b[0m', '\u001b[1;31mred\u001b[0m'],
+    ['a progress bar', '10 %\r20 %\r\n\tdone', '10 %\r20 %\r\n\tdone'],
+    ['letters of all kinds', 'é ☃ 😀', 'é ☃ 😀'],
+  ])('keeps %s', (_, text, shown) => {
+    expect(harmless(text)).toBe(shown);
+  });
+
+  it.each([
+    ['a title', '\u001b]0;pwned\u0007text', 'text'],
+    ['the clipboard', '\u001b]52;c;cHduZWQ=\u001b\\text', 'text'],
+    ['clearing the screen', '\u001b[2J\u001b[Htext', 'text'],
+    ['8-bit sequences', '\u009b2Jtext', 'text'],
+    ['device strings', '\u001bP$qm\u001b\\text', 'text'],
+    ['a reset', '\u001bctext', 'text'],
+    ['bells and backspaces', 'a\u0007\u0008\u0000text', 'atext'],
+    ['an escape that is cut off', 'text\u001b[', 'text'],
+  ])('loses %s', (_, text, shown) => {
+    expect(harmless(text)).toBe(shown);
   });
 });
 
