@@ -9,7 +9,10 @@ import { freePort } from '#embedded/ports.ts';
 import { embeddedNamespace } from '#embedded/temporal.ts';
 import { type Client, createClient } from '#sdk/client.ts';
 
-const program = fileURLToPath(new URL('../embedded/main.ts', import.meta.url));
+const root = fileURLToPath(new URL('..', import.meta.url));
+/** What embedded/setup.mjs runs once everything is installed. */
+const program = ['--max-semi-space-size=4', 'embedded/main.ts'];
+const compileCache = join(root, 'node_modules', '.cache', 'node');
 
 export interface BenchStack {
   client: Client;
@@ -25,8 +28,9 @@ export async function startBenchStack(home: string): Promise<BenchStack> {
   await mkdir(home, { recursive: true, mode: 0o711 });
   const port = await freePort();
   const startedMs = performance.now();
-  const child = spawn(process.execPath, [program], {
-    env: { ...process.env, ASSAY_HOME: home, ASSAY_PORT: String(port) },
+  const child = spawn(process.execPath, program, {
+    cwd: root,
+    env: { NODE_COMPILE_CACHE: compileCache, ...process.env, ASSAY_HOME: home, ASSAY_PORT: String(port) },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await untilReady(child);
