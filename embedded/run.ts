@@ -29,6 +29,8 @@ export async function runUntilStopped(
   process.on('SIGTERM', onSignal(143));
   process.on('SIGHUP', onSignal(129));
   process.on('disconnect', onSignal(0));
+  // A terminal that was closed refuses what is written to it; that must not end the process before the stack has stopped.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   try {
     console.log('Starting PostgreSQL, Temporal, the API and the workers …');
     const starting = startStack(readConfig(), (line) => console.log(line));
