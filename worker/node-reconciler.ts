@@ -1,12 +1,11 @@
 // Removes from this node what belongs to no open attempt: launches that ended unseen, and directories left behind.
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { openLaunches } from '#db/attempts.ts';
 import type { Database } from '#db/connect.ts';
 import type { Runner } from '#activities/runners/runner.ts';
 import type { Devices } from '#activities/stage/devices.ts';
-import { removeTree } from '#activities/stage/remove-tree.ts';
 import type { Watches } from '#activities/stage/watches.ts';
+import { removeWorkspace } from '#activities/stage/workspace.ts';
 import type { Logger } from './logger.ts';
 import { startTicking } from './ticking.ts';
 
@@ -52,7 +51,7 @@ export async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
     });
   }
   for (const name of directories.filter(isLeftover)) {
-    await orLater(deps, name, () => removeTree(join(deps.workDir, name)));
+    await orLater(deps, name, () => removeWorkspace(deps.workDir, name));
   }
 }
 

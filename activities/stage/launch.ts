@@ -98,7 +98,7 @@ function specOf(watch: Watch, environment: ProjectEnvironment, data: StageData[]
       VIRTUAL_ENV: environment.path,
       PATH: `${environment.binDir}:/usr/local/bin:/usr/bin:/bin`,
     },
-    files: { root: space.root, workDir: space.work, writable: [space.root] },
+    files: { root: space.root, workDir: space.work, writable: [space.root, space.directories.tmp] },
     limits: {
       memoryBytes: memoryGib === null ? null : Math.floor(memoryGib * 2 ** 30),
       cpus,

@@ -1,7 +1,8 @@
 // A stage's own directory on this node: code, parameters, data and what earlier stages produced, and nothing shared.
+import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { chmod, cp, lstat, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import picomatch from 'picomatch';
 import { writeParamsFile } from '#contract/params-file.ts';
 import { stageTree } from '#core/code-scope.ts';
@@ -43,9 +44,24 @@ export function workspaceOf(workDir: string, launch: string, config: ProjectConf
       checkpoint: join(root, 'checkpoints'),
       tensorboard: join(work, 'tensorboard'),
       home: join(root, 'home'),
-      tmp: join(root, 'tmp'),
+      tmp: temporaryFolder(workDir, launch),
     },
   };
+}
+
+/**
+ * Outside the workspace and short: libraries put Unix sockets here (data loaders of PyTorch do), and the path of a
+ * socket holds about 100 bytes.
+ */
+function temporaryFolder(workDir: string, launch: string): string {
+  const name = createHash('sha256').update(launch).digest('hex').slice(0, 12);
+  return join(dirname(workDir), 'tmp', name);
+}
+
+/** Everything a launch has on disk; what does not exist is no error. The folder goes last, because it is what is listed. */
+export async function removeWorkspace(workDir: string, launch: string): Promise<void> {
+  await removeTree(temporaryFolder(workDir, launch));
+  await removeTree(join(workDir, launch));
 }
 
 export interface Material {
@@ -64,7 +80,7 @@ export interface Material {
 
 /** Makes the workspace anew; what an interrupted preparation left is removed first. */
 export async function prepareWorkspace(store: BlobStore, space: Workspace, material: Material): Promise<void> {
-  await removeTree(space.folder);
+  await removeWorkspace(dirname(space.folder), basename(space.folder));
   await mkdir(space.work, { recursive: true });
   await copyTree(space.work, material);
   for (const output of material.upstream) {
@@ -79,9 +95,9 @@ export async function prepareWorkspace(store: BlobStore, space: Workspace, mater
   }
   await writeParams(space, material);
   const { home, tmp, checkpoint } = space.directories;
-  await Promise.all(
-    [home, tmp, checkpoint, join(space.root, 'secrets')].map((path) => mkdir(path, { recursive: true })),
-  );
+  await mkdir(dirname(tmp), { recursive: true, mode: 0o711 });
+  await mkdir(tmp, { mode: 0o700 });
+  await Promise.all([home, checkpoint, join(space.root, 'secrets')].map((path) => mkdir(path, { recursive: true })));
   for (const [name, value] of Object.entries(material.secretFiles)) {
     await writeFile(join(space.root, 'secrets', name), value, { mode: 0o600 });
   }
