@@ -72,12 +72,15 @@ function describeFailure(error: unknown, request: EngineRequest): EngineReply {
     return { kind: 'refused', code: error.code, message: error.message, details };
   }
   const message = error instanceof Error ? error.message : String(error);
-  const reply = classify(message) ?? { kind: 'failed', message };
+  const reply = classify(message);
   const isFile = request.kind === 'call' && request.name === 'ingest';
-  return isFile && reply.kind === 'refused' && reply.code === 'query-refused'
-    ? unreadable(message, request.args.file)
-    : reply;
+  const ofTheFile = reply === null ? damage.test(message) : reply.kind === 'refused' && reply.code === 'query-refused';
+  if (isFile && ofTheFile) return unreadable(message, request.args.file);
+  return reply ?? { kind: 'failed', message };
 }
+
+/** Classes that mean a fault of the engine or the disk elsewhere, and a damaged file where one is read. */
+const damage = /^(?:Invalid|Serialization|INTERNAL|IO) Error: (?![^]*(?:No space left|Could not write|Cannot open))/;
 
 /** What DuckDB says about a file, without our SQL, our name for the file and advice that only its own users can follow. */
 function unreadable(message: string, file: string): EngineReply {

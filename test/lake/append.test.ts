@@ -140,6 +140,12 @@ describe('appending', () => {
     ['jsonl', '{"a":1,"A":2}\n', /Two keys are called "A"/],
     ['parquet', 'PAR1 this is no parquet file PAR1', /Footer/],
     ['parquet', 'x', /too small/],
+    [
+      'parquet',
+      Buffer.concat([Buffer.from('PAR1'), Buffer.alloc(100, 0xff), Buffer.from('PAR1')]),
+      /outside|[Ff]ooter/,
+    ],
+    ['csv', Buffer.from([0x1f, 0x8b, 0x08, 0x00]), /GZIP/],
   ] as const)('says what is wrong with a file that can not be read (%s %j)', async (format, content, message) => {
     const error = await lake.append('broken', format, content).catch((caught: unknown) => caught);
     expect(error).toMatchObject({ code: 'invalid-request', message: expect.stringMatching(message) as string });
