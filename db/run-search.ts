@@ -189,10 +189,14 @@ function bind(value: string | number, kind: ValueKind, field: Field): SQL {
   }
 }
 
-const instantPattern = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?(?:Z|[+-]\d\d:\d\d)?$/;
+const instantPattern =
+  /^(?!0000)(\d{4}-\d\d-\d\d)(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?(?:Z|[+-](?:0\d|1[0-5]):\d\d)?$/;
 
+/** Refuses what Postgres refuses: the year zero, zones beyond 15:59 and days that their month does not have. */
 function isInstant(text: string): boolean {
-  return instantPattern.test(text) && !Number.isNaN(Date.parse(text));
+  const day = instantPattern.exec(text)?.[1];
+  if (day === undefined || Number.isNaN(Date.parse(text))) return false;
+  return new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
 }
 
 interface SortKey {
