@@ -143,8 +143,11 @@ async function watchLaunch(watch: Watch): Promise<StageOutcome> {
   try {
     const ended = await Promise.race([handle.wait(watch.abort), timer.over]);
     if (ended !== 'over') return await conclude(watch, handle, pump, ended, false);
+    const askedAt = new Date().toISOString();
     await handle.signal('terminate');
-    return await conclude(watch, handle, pump, await handle.wait(watch.abort), true);
+    const exit = await handle.wait(watch.abort);
+    // It may have ended in time while nobody watched.
+    return await conclude(watch, handle, pump, exit, exit.finishedAt >= askedAt);
   } catch (error) {
     if (!watch.abort.aborted) throw error;
     return await letGo(watch, handle, pump);

@@ -383,6 +383,8 @@ if (process.argv[1] === import.meta.filename) {
       seed: { type: 'string', default: '1' },
       home: { type: 'string' },
       only: { type: 'string' },
+      lines: { type: 'string', default: '140' },
+      'pause-max': { type: 'string', default: '5000' },
     },
   });
   const home = values.home ?? (await mkdtemp(join(tmpdir(), 'assay-kill-home-')));
@@ -391,8 +393,8 @@ if (process.argv[1] === import.meta.filename) {
     home,
     seed: Number(values.seed),
     kills: Number(values.kills),
-    pauseMs: [1_000, 5_000],
-    lines: 140,
+    pauseMs: [Math.min(1_000, Number(values['pause-max']) / 5), Number(values['pause-max'])],
+    lines: Number(values.lines),
     openRunsMax: 5,
     ...(values.only === undefined ? {} : { kinds: values.only.split(',') as Killable[] }),
     say: (line) => void process.stdout.write(`${line}\n`),

@@ -10,6 +10,7 @@ import { Client, Connection } from '@temporalio/client';
 import { eq } from 'drizzle-orm';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
+import type { Runner } from '#activities/runners/runner.ts';
 import { ensureStageUser } from '#activities/runners/stage-user.ts';
 import { isFinished } from '#core/run.ts';
 import { connect, type Database } from '#db/connect.ts';
@@ -36,6 +37,8 @@ export interface TestWorkersOptions {
   slots?: number;
   /** What the workers get in place of the database, for example one that fails at times. */
   database?: (db: Database) => Database;
+  /** The same for what runs the stages. */
+  runner?: (runner: Runner) => Runner;
 }
 
 export async function startTestWorkers(options: TestWorkersOptions = {}) {
@@ -70,7 +73,8 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   };
   const stageUser = await ensureStageUser();
   const python = await findPython(stageUser);
-  const runner = createProcessRunner({ stateDir: join(home, 'launches'), python, stageUser });
+  const processes = createProcessRunner({ stateDir: join(home, 'launches'), python, stageUser });
+  const runner = options.runner?.(processes) ?? processes;
   const secretsKey = createSecretKey(randomBytes(32));
   const node = await identifyNode(home, { name: 'cpu', slots: options.slots ?? 2, cpus: 2, memoryGib: 4 });
   const bundle = await bundleWorkflows();
