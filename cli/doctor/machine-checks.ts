@@ -74,8 +74,8 @@ async function checkUv(env: Environment): Promise<Check> {
   const answer = program === null ? null : await firstLine(env, program, ['--version']);
   if (answer !== null)
     return { what: 'uv', state: 'ok', found: `${answer.replace('uv ', '')} (${program})`, fix: null };
-  const fix = 'nothing to do: Assay installs its own pinned copy when it is needed';
-  return { what: 'uv', state: 'optional', found: 'not installed yet', fix };
+  const fix = 'nothing to do: "assay env" and "assay exec" install a pinned copy, and the server has its own';
+  return { what: 'uv', state: 'optional', found: 'none on PATH', fix };
 }
 
 async function checkTemporal(env: Environment): Promise<Check> {
