@@ -38,7 +38,7 @@ export function startNodeReconciler(deps: NodeReconcilerDeps): { stop(): Promise
  * The names are listed before Postgres is asked, so that a launch made in between is never taken for a leftover. What
  * can not be removed now is tried again at the next tick and keeps nothing else from being removed.
  */
-export async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
+async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
   const held = await deps.runner.list();
   const directories = await readdir(deps.workDir).catch(() => []);
   const open = new Set((await openLaunches(deps.db, deps.nodeId)).map((attempt) => attempt.launch));

@@ -148,7 +148,7 @@ export async function readListing(space: Workspace): Promise<Listing> {
 }
 
 /** Regular files below a directory with a stamp of their state; links and devices are no outputs. */
-export async function listFiles(directory: string): Promise<Listing> {
+async function listFiles(directory: string): Promise<Listing> {
   const listing = new Map<string, string>();
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;

@@ -65,7 +65,7 @@ export async function openWritten(folder: string, path: string): Promise<FileHan
 }
 
 /** A worker that is not root reads only what the stage lets it read. */
-export async function orRefuse<R>(read: () => Promise<R>): Promise<R> {
+async function orRefuse<R>(read: () => Promise<R>): Promise<R> {
   try {
     return await read();
   } catch (error) {
