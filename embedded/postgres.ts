@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chown, cp, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { type Account, databaseAccount, isTraversable } from './account.ts';
@@ -104,16 +104,19 @@ function serverEnvironment(): NodeJS.ProcessEnv {
   return { LC_ALL: 'C', PATH: '/usr/local/bin:/usr/bin:/bin', TZ: 'UTC' };
 }
 
+/** The file names the directory relative to the home where it lies in it, so that a copied home uses its own. */
 async function readState(home: string): Promise<PostgresState> {
   const path = join(home, 'postgres.json');
-  if (await exists(path)) return JSON.parse(await readFile(path, 'utf8')) as PostgresState;
+  const saved = (await exists(path)) ? (JSON.parse(await readFile(path, 'utf8')) as PostgresState) : null;
+  if (saved) return { ...saved, directory: resolve(home, saved.directory) };
+  const directory = join(await reachableFolder(home), 'postgres');
   const state: PostgresState = {
-    directory: join(await reachableFolder(home), 'postgres'),
+    directory: directory === join(home, 'postgres') ? 'postgres' : directory,
     passwords: { postgres: randomPassword(), assay_owner: randomPassword(), assay_app: randomPassword() },
   };
   await writeFile(`${path}.new`, JSON.stringify(state, null, 2), { mode: 0o600 });
   await rename(`${path}.new`, path);
-  return state;
+  return { ...state, directory };
 }
 
 function randomPassword(): string {
