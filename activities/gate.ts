@@ -1,9 +1,10 @@
 // The server judges: rules against what the run reported, and against the champion of this moment.
 import { evaluateGate, gateNamesChampion, gateSentence } from '#core/gate.ts';
+import type { ModelDeclaration } from '#core/project.ts';
 import type { GateResult } from '#core/run.ts';
 import type { Database } from '#db/connect.ts';
 import { listMetrics } from '#db/metrics.ts';
-import { createVersions } from '#db/models.ts';
+import { type CreatedVersion, createVersions } from '#db/models.ts';
 import { findChampion } from '#db/promotions.ts';
 import { loadRun, setGate } from '#db/run-facts.ts';
 import { closeStep, getStep } from '#db/steps.ts';
@@ -45,13 +46,28 @@ export async function gate(
       const deleteAfter = report.result === 'failed' ? new Date(Date.now() + graceDays * dayMs) : null;
       await setGate(tx, run.id, { result: report.result, report, deleteAfter });
       const versions = report.result === 'failed' ? [] : await createVersions(tx, run.id);
-      const made = versions.map(({ model, version }) => `version ${version} of model ${model}`).join(', ');
+      const made = [...versions.map(madeLine), ...unmade(run.config?.models ?? [], report.result, versions)].join('; ');
       const sentence = gateSentence(report);
       const manifest = `[manifest](${publicUrl}/api/v1/runs/${run.id}/manifest)`;
       const line = `gate ${sentence}${made === '' ? '' : `; ${made}`} (${manifest}).`;
-      const facts = { result: report.result, line, sentence, versions, deleteAfter };
+      const facts = { result: report.result, line, sentence, versions, made, deleteAfter };
       await closeStep(tx, id, { status: 'succeeded', facts });
       return { result: { result: report.result, line }, facts };
     });
   });
+}
+
+function madeLine({ model, version }: CreatedVersion): string {
+  return `version ${version} of model ${model}`;
+}
+
+/** A model that was declared and not written gets no version, and that is said. */
+function unmade(
+  models: readonly ModelDeclaration[],
+  result: GateResult,
+  versions: readonly CreatedVersion[],
+): string[] {
+  if (result === 'failed') return [];
+  const missing = models.filter(({ name }) => versions.every(({ model }) => model !== name));
+  return missing.map(({ name, path }) => `no version of model ${name}, because the run wrote nothing at ${path}`);
 }

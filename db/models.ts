@@ -2,6 +2,8 @@
 import { and, asc, desc, eq, gt, lt, sql } from 'drizzle-orm';
 import type { GateReport } from '#core/gate.ts';
 import { DomainError } from '#core/errors.ts';
+import type { ModelDeclaration } from '#core/project.ts';
+import { listArtifactsBelow } from './artifacts.ts';
 import type { Queryable, Transaction } from './connect.ts';
 import { isoInstant } from './instants.ts';
 import { newId } from './ids.ts';
@@ -108,7 +110,7 @@ export interface CreatedVersion {
 }
 
 /**
- * The versions a run makes, one per model its project declares. Repeating it answers the same versions. The caller has
+ * The versions a run makes, one per model its project declares and it wrote files of. Repeating it answers the same versions. The caller has
  * written the gate's result in this transaction or before. Models are locked in the order of their names.
  * @throws not-promotable when the gate failed or was not evaluated, conflict for a name of another project.
  */
@@ -117,15 +119,29 @@ export async function createVersions(tx: Transaction, runId: string): Promise<Cr
     .select({ id: runs.id, projectId: runs.projectId, config: runs.config, gateResult: runs.gateResult })
     .from(runs)
     .where(eq(runs.id, runId));
-  const names = run?.config?.models.map((model) => model.name) ?? [];
-  if (run === undefined || names.length === 0) return [];
+  const declared = run?.config?.models ?? [];
+  if (run === undefined || declared.length === 0) return [];
   if (run.gateResult !== 'passed' && run.gateResult !== 'none') {
     const found = run.gateResult === null ? 'was not evaluated' : 'failed';
     throw new DomainError('not-promotable', `A run makes a version once its gate passed; this run's gate ${found}.`);
   }
+  const written = await modelsWithFiles(tx, runId, declared);
   const created: CreatedVersion[] = [];
-  for (const name of [...new Set(names)].toSorted()) created.push(await createVersion(tx, run, name));
+  for (const name of [...new Set(written)].toSorted()) created.push(await createVersion(tx, run, name));
   return created;
+}
+
+/** A version without files could be promoted and would serve nothing. */
+async function modelsWithFiles(
+  tx: Transaction,
+  runId: string,
+  declared: readonly ModelDeclaration[],
+): Promise<string[]> {
+  const names: string[] = [];
+  for (const { name, path } of declared) {
+    if ((await listArtifactsBelow(tx, runId, path)).length > 0) names.push(name);
+  }
+  return names;
 }
 
 async function createVersion(

@@ -44,7 +44,7 @@ const platformSteps: Record<string, (facts: Facts) => string> = {
       .map(([name, found]) => `${name}: ${describeDatum(found as Facts)}`)
       .join(', '),
   persist: ({ artifacts }) => counted(artifacts, 'artifact'),
-  gate: ({ sentence }) => textOf(sentence),
+  gate: ({ sentence, made }) => [textOf(sentence), textOf(made)].filter(Boolean).join('; '),
 };
 
 /** One name under `data:`. */

@@ -160,6 +160,8 @@ export async function insertVersion(
   wish: RunWish = {},
 ): Promise<{ runId: string; version: number }> {
   const runId = await insertRun(api, projectId, wish);
+  const [model] = (wish.config ?? projectConfig()).models;
+  await insertArtifact(api, runId, `${model?.path ?? ''}/weights`.replace('//', '/'), Buffer.from(runId));
   const [created] = await api.db.transaction((tx) => createVersions(tx, runId));
   if (created === undefined) throw new Error('the run has no model');
   return { runId, version: created.version };

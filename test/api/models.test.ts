@@ -153,7 +153,7 @@ test('versions and their files are listed and downloaded, relative to the model'
   const next = await api.call<Page<ModelVersion>>('GET', `/models/${name}/versions?cursor=${listed.body.nextCursor}`);
   expect(next.body.items.map((item) => item.version)).toEqual([1]);
   const files = await api.call<{ items: Array<{ path: string }> }>('GET', `/models/${name}/versions/${version}/files`);
-  expect(files.body.items.map((file) => file.path)).toEqual(['config/a.json']);
+  expect(files.body.items.map((file) => file.path)).toEqual(['config/a.json', 'weights']);
   const file = await api.call('GET', `/models/${name}/versions/${version}/files/config/a.json`);
   expect(file.text).toBe('{}');
   const outside = await api.call('GET', `/models/${name}/versions/${version}/files/model-card.md`);

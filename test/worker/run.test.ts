@@ -81,6 +81,15 @@ describe('a run', () => {
     expect(run.failure?.sentence).toContain('ValueError: no data');
   });
 
+  it('makes no version of a model that it declares and does not write, and says so', async () => {
+    const yaml = 'model: { name: absent, path: model/ }\nstages: { train: { command: "true" } }\n';
+    const { projectId, commit } = await workers.createProject('absent', { 'assay.yaml': yaml });
+    const runId = await workers.submit(projectId, commit);
+    expect(await workers.finished(runId)).toMatchObject({ status: 'succeeded', gateResult: 'none' });
+    const gate = (await workers.steps(runId)).find(({ name }) => name === 'gate');
+    expect(gate?.facts).toMatchObject({ versions: [], made: expect.stringContaining('wrote nothing at model/') });
+  });
+
   it('trains on the rows that were in the lake at its as-of, in the format its data asks for', async () => {
     const append = (rows: string) =>
       appendSegment(workers.lake, { table: 'points', source: Readable.from(rows), format: 'csv', by: 'ada' });
