@@ -12,6 +12,7 @@ import type { Config } from '#config/config.ts';
 import { readSecrets, type Secrets } from '#config/secrets.ts';
 import { connect } from '#db/connect.ts';
 import { migrate } from '#db/migrate.ts';
+import { isDatabaseUnavailable } from '#db/unavailable.ts';
 import { createMirrors } from '#git/mirror.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
@@ -87,7 +88,9 @@ async function startAgain<R>(services: Services, start: () => Promise<R>): Promi
       return await start();
     } catch (error) {
       await sleep(noticeMs);
-      if (services.restarts() === before || starts === startsMax) throw error;
+      // A server that recovers from a crash of its own was not started again, and refuses all the same.
+      const serverDied = services.restarts() !== before || isDatabaseUnavailable(error);
+      if (!serverDied || starts === startsMax) throw error;
       await services.ready();
     }
   }
