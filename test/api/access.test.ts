@@ -89,6 +89,10 @@ test('the first start leaves one token in a file that only its owner reads', asy
     expiresAt: null,
   });
   expect(await ensureFirstToken(fresh.db, file)).toBeNull();
+  await rm(file);
+  const another = await ensureFirstToken(fresh.db, file);
+  expect(another).not.toBe(token);
+  expect((await readFile(file, 'utf8')).trim()).toBe(another);
   await fresh.close();
   await rm(home, { recursive: true });
 });
