@@ -96,7 +96,7 @@ function title(text: string): void {
 }
 
 function links(stack: Stack): string {
-  const ending = process.stdout.isTTY ? 'Ctrl-C stops everything.' : 'Stopping now; npm start brings it all back.';
+  const ending = process.stdout.isTTY ? 'Ctrl-C stops everything.' : 'Stopping now; npm start brings it all back. Next: "Your first own project in five minutes" in README.md.';
   return `
   API           ${stack.apiUrl}/api/v1
   Reference     ${stack.apiUrl}/api/reference
