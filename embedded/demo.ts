@@ -96,7 +96,8 @@ function title(text: string): void {
 }
 
 function links(stack: Stack): string {
-  const ending = process.stdout.isTTY ? 'Ctrl-C stops everything.' : 'Stopping now; npm start brings it all back. Next: "Your first own project in five minutes" in README.md.';
+  const next = 'Next: npm start, and in README.md "Your first own project in five minutes".';
+  const ending = process.stdout.isTTY ? 'Ctrl-C stops everything.' : 'Stopping now; npm start brings it all back.';
   return `
   API           ${stack.apiUrl}/api/v1
   Reference     ${stack.apiUrl}/api/reference
