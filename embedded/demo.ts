@@ -104,5 +104,6 @@ function links(stack: Stack): string {
   Temporal UI   ${stack.temporalUiUrl ?? 'not started'}
   Token         ${stack.tokenFile}
 
+${next}
 ${ending}`;
 }
