@@ -5,10 +5,6 @@ import { runUntilStopped } from './run.ts';
 
 const commandLine = fileURLToPath(new URL('../cli/assay.mjs', import.meta.url));
 
-/** Stages have an account of their own then; what packages run while they are built does not. */
-const rootNote =
-  process.getuid?.() === 0 ? '\nAs root, what a package runs while it is built from source runs as root too.' : '';
-
 await runUntilStopped(readConfig, (stack, seconds) => {
   console.log(`
 Assay is ready after ${seconds} s.
@@ -20,7 +16,7 @@ Assay is ready after ${seconds} s.
   Logs          ${stack.logs}
   Command line  ${commandLine}
 
-Stages run as processes of this machine: that is for code you trust.${rootNote}
+Stages run as processes of this machine: that is for code you trust.
 In the checkout of a project, \`assay run --wait\` submits it. Ctrl-C stops everything.
 `);
   return new Promise<void>(() => undefined);

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { gitCredentials } from '#activities/git-credentials.ts';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
-import { ensureStageUser } from '#activities/runners/stage-user.ts';
+import { ensureBuilder, ensureStageUser } from '#activities/runners/stage-user.ts';
 import { ensureFirstToken } from '#api/first-token.ts';
 import { startApi } from '#api/main.ts';
 import type { Config } from '#config/config.ts';
@@ -154,7 +154,14 @@ async function createParts(config: Config, services: Services, secrets: Secrets)
     store,
     lake: { db: connection.db, store, engine },
     temporal: services.temporal,
-    environment: { cacheDir, variables, python, index: { defaultIndex: indexUrl }, extraCaFile },
+    environment: {
+      cacheDir,
+      variables,
+      python,
+      index: { defaultIndex: indexUrl },
+      extraCaFile,
+      builder: await ensureBuilder(),
+    },
     nodeDir,
     publicUrl: config.api.publicUrl,
     log,

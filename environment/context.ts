@@ -24,12 +24,23 @@ export interface EnvironmentOptions {
   extraCaFile?: string | null;
   /** False never downloads a Python that this machine lacks. Default true. */
   pythonDownloads?: boolean;
+  /**
+   * The account that resolves, builds and installs for a process of root: what a package runs while it is built then
+   * reaches neither this server's files nor those of stages. Null runs it as this process.
+   */
+  builder?: Builder | null;
   /** Which transports git requirements may use, in git's notation. Default `https:ssh`. */
   gitProtocols?: string;
 }
 
+export interface Builder {
+  uid: number;
+  gid: number;
+}
+
 export interface EnvironmentContext {
   cacheDir: string;
+  builder: Builder | null;
   preferredPython: string;
   uvPath: string | null;
   pythonDownloads: boolean;
@@ -57,6 +68,7 @@ export function createContext(options: EnvironmentOptions): EnvironmentContext {
   const index = options.index ?? {};
   return {
     cacheDir: options.cacheDir,
+    builder: options.builder ?? null,
     preferredPython: options.python ?? 'python3',
     uvPath: options.uvPath ?? null,
     pythonDownloads: options.pythonDownloads ?? true,
@@ -65,7 +77,8 @@ export function createContext(options: EnvironmentOptions): EnvironmentContext {
     installingEnv: {
       ...env,
       ...indexEnvironment(index, env),
-      UV_CACHE_DIR: join(options.cacheDir, 'uv-cache'),
+      ...(options.builder ? { HOME: builderHome(options.cacheDir), USER: 'assay-build' } : {}),
+      UV_CACHE_DIR: uvCacheDir(options.cacheDir),
       UV_PYTHON_INSTALL_DIR: pythonsDir(options.cacheDir),
       UV_NO_PROGRESS: '1',
       NO_COLOR: '1',
@@ -82,6 +95,14 @@ export function createContext(options: EnvironmentOptions): EnvironmentContext {
 
 /** The version of a package whose own version is only known to git. */
 export const unknownVersion = '0.0.0';
+
+export function uvCacheDir(cacheDir: string): string {
+  return join(cacheDir, 'uv-cache');
+}
+
+export function builderHome(cacheDir: string): string {
+  return join(cacheDir, 'builder-home');
+}
 
 export function pythonsDir(cacheDir: string): string {
   return join(cacheDir, 'pythons');

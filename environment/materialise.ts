@@ -2,6 +2,7 @@
 import { chmod, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
+import { takeBack } from '#environment/process/builder.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
 import { makeReadOnly, removeTree } from '#environment/process/trees.ts';
 import { sweepWork, withWorkDirectory } from '#environment/process/work-directory.ts';
@@ -97,6 +98,7 @@ async function buildOnce(
   await withWorkDirectory(context.cacheDir, async (work) => {
     const building = join(work, request.environmentKey);
     await install(context, request, building);
+    await takeBack(context, building);
     await writeMarker(building, request);
     await makeReadOnly(building);
     await removeTree(path);

@@ -1,6 +1,7 @@
 import { cp, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type LineListener, runCommand } from '#environment/process/command.ts';
+import { runInstalling } from '#environment/process/builder.ts';
+import type { LineListener } from '#environment/process/command.ts';
 import { withWorkDirectory } from '#environment/process/work-directory.ts';
 import { type Interpreter, type Platform, platformName } from '#environment/python/interpreters.ts';
 import type { RequirementSource } from '#environment/sources/find-source.ts';
@@ -63,7 +64,7 @@ async function askUv(context: EnvironmentContext, request: ResolveRequest): Prom
     const args = isLocked ? exportArguments(request) : await compileArguments(context, request, work);
     const { onLine, signal } = request;
     const cwd = request.source.runsBuild ? await copyTree(request.root, work) : request.root;
-    const result = await runCommand(uv.path, args, { cwd, env: context.installingEnv, onLine, signal });
+    const result = await runInstalling(context, work, uv.path, args, { cwd, onLine, signal });
     if (result.exitCode !== 0) throw await failure(request, result.stderr);
     return parseEntries(result.stdout);
   });

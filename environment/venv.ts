@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type LineListener, runCommand } from '#environment/process/command.ts';
+import { runInstalling } from '#environment/process/builder.ts';
+import type { LineListener } from '#environment/process/command.ts';
 import type { Interpreter } from '#environment/python/interpreters.ts';
 import { isFile } from '#environment/sources/tree.ts';
 import { fileSha256, wheelPath } from '#environment/uv/built-wheels.ts';
@@ -29,7 +30,7 @@ export async function createVenv(
   const uv = await installUv(context, onLine);
   const fixed = ['venv', '--quiet', '--clear', '--no-project', '--no-config', '--no-python-downloads'];
   const args = [...fixed, '--python', interpreter.path, ...options, target];
-  const result = await runCommand(uv.path, args, { env: context.installingEnv, onLine, signal });
+  const result = await runInstalling(context, join(target, '..'), uv.path, args, { onLine, signal });
   if (result.exitCode !== 0) throw uvFailure('The virtual environment', result.stderr);
 }
 
@@ -64,7 +65,7 @@ export async function syncPackages(
     ...links.flatMap((link) => ['--find-links', link]),
     lockFile,
   ];
-  const result = await runCommand(uv.path, args, { cwd: target, env: context.installingEnv, onLine, signal });
+  const result = await runInstalling(context, target, uv.path, args, { cwd: target, onLine, signal });
   if (result.exitCode !== 0) throw uvFailure('The lock', result.stderr);
 }
 

@@ -154,7 +154,7 @@ function controlDeps(deps: ControlWorkerDeps): ControlDeps {
     mirrors: deps.mirrors,
     keepSource: createKeepSource({ db, store, mirrors: deps.mirrors }),
     publicUrl: deps.publicUrl,
-    sources: createSourceCache(store, join(deps.nodeDir, 'source')),
+    sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),
     environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
     lake: deps.lake,
   };
@@ -231,7 +231,7 @@ function stageDepsOf(deps: StageWorkerDeps, draining: AbortSignal): StageDeps {
     node: { id: node.id, pool: node.pool, leaseMs, hardware: node.hardware },
     devices: createDevices(node.shape.devices),
     environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
-    sources: createSourceCache(store, join(deps.nodeDir, 'source')),
+    sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),
     lake: deps.lake,
     secretsKey: deps.secretsKey,
     workDir: join(deps.nodeDir, 'work'),

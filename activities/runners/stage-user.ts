@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const stageUserName = 'assay-stage';
+const builderName = 'assay-build';
 
 /** Whom stages run as when the worker is root: neither root nor the user of the database. */
 export interface StageUser {
@@ -12,7 +13,7 @@ export interface StageUser {
 }
 
 // Debian, Red Hat, SUSE and Arch have the first, Alpine and other BusyBox systems the second.
-const recipes: readonly (readonly [string, ...string[]])[] = [
+const recipesFor = (name: string): readonly (readonly [string, ...string[]])[] => [
   [
     'useradd',
     '--system',
@@ -22,37 +23,46 @@ const recipes: readonly (readonly [string, ...string[]])[] = [
     '/nonexistent',
     '--shell',
     '/bin/false',
-    stageUserName,
+    name,
   ],
-  ['adduser', '-S', '-D', '-H', '-h', '/nonexistent', '-s', '/bin/false', stageUserName],
+  ['adduser', '-S', '-D', '-H', '-h', '/nonexistent', '-s', '/bin/false', name],
 ];
 
 /** Finds the system user `assay-stage` or creates it. Null when this process is not root: stages then run as its own user. */
 export async function ensureStageUser(): Promise<StageUser | null> {
+  return await ensureUser(stageUserName);
+}
+
+/** The account that installs and builds packages for a worker of root; it is not the one of the stages. */
+export async function ensureBuilder(): Promise<StageUser | null> {
+  return await ensureUser(builderName);
+}
+
+async function ensureUser(name: string): Promise<StageUser | null> {
   if (process.getuid?.() !== 0) return null;
-  const existing = await findStageUser();
+  const existing = await findUser(name);
   if (existing) return existing;
   const complaints: string[] = [];
-  for (const [command, ...args] of recipes) {
+  for (const [command, ...args] of recipesFor(name)) {
     // Another worker may have been faster, so the outcome is looked up and not concluded from the exit code.
     await run(command, args).catch((error: Error) => complaints.push(error.message.trim()));
-    const created = await findStageUser();
+    const created = await findUser(name);
     if (created) return created;
   }
   throw new Error(
-    `Stages must not run as root, and the user '${stageUserName}' could not be created: create it by hand, or start Assay as a normal user. ${complaints.join(' ')}`,
+    `Stages and builds must not run as root, and the user '${name}' could not be created: create it by hand, or start Assay as a normal user. ${complaints.join(' ')}`,
   );
 }
 
-async function findStageUser(): Promise<StageUser | null> {
+async function findUser(name: string): Promise<StageUser | null> {
   try {
-    const [uid, gid] = await Promise.all(['-u', '-g'].map((flag) => idOf(flag)));
-    return uid && gid ? { name: stageUserName, uid, gid } : null;
+    const [uid, gid] = await Promise.all(['-u', '-g'].map((flag) => idOf(flag, name)));
+    return uid && gid ? { name, uid, gid } : null;
   } catch {
     return null; // `id` fails where there is no such user.
   }
 }
 
-async function idOf(flag: string): Promise<number> {
-  return Number((await run('id', [flag, stageUserName])).stdout.trim());
+async function idOf(flag: string, name: string): Promise<number> {
+  return Number((await run('id', [flag, name])).stdout.trim());
 }

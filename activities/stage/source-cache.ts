@@ -1,5 +1,5 @@
 // A commit's tree on this node, extracted once from its source blob and then only copied from.
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { extractSource } from '#git/extract.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
@@ -11,24 +11,34 @@ export interface SourceCache {
 
 const limits = { filesMax: 1_000_000, sizeBytesMax: 50 * 2 ** 30 };
 
-export function createSourceCache(store: BlobStore, cacheDir: string): SourceCache {
+/** `readers` is the group of the account that builds packages, which reads trees but is not this process. */
+export function createSourceCache(store: BlobStore, cacheDir: string, readers: number | null = null): SourceCache {
   const extracting = new Map<string, Promise<string>>();
   return {
     directory(sha256) {
-      const under = extracting.get(sha256) ?? extractOnce(store, cacheDir, sha256);
+      const under = extracting.get(sha256) ?? extractOnce(store, cacheDir, sha256, readers);
       extracting.set(sha256, under);
       return under.finally(() => extracting.delete(sha256));
     },
   };
 }
 
-async function extractOnce(store: BlobStore, cacheDir: string, sha256: string): Promise<string> {
+async function extractOnce(
+  store: BlobStore,
+  cacheDir: string,
+  sha256: string,
+  readers: number | null,
+): Promise<string> {
   const directory = join(cacheDir, sha256);
   if (await exists(directory)) return directory;
   const fresh = join(cacheDir, `.${sha256}.${process.pid}.${Date.now()}`);
   try {
     // Other projects' stages, which may run as the same account, have no business here: they get copies.
     await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+    if (readers !== null) {
+      await chown(cacheDir, process.getuid?.() ?? 0, readers);
+      await chmod(cacheDir, 0o710);
+    }
     await mkdir(fresh);
     await extractSource(await store.get(sha256), fresh, { limits });
     await rename(fresh, directory).catch(async (error: unknown) => {

@@ -77,7 +77,9 @@ async function installWheel(
   wheel: string,
 ): Promise<void> {
   const uv = await installUv(context, onLine);
-  const options = ['--no-deps', '--no-config', '--offline', '--link-mode', 'copy', '--python', venv.python];
+  // The cache belongs to the builder, where there is one.
+  const cache = context.builder === null ? [] : ['--no-cache'];
+  const options = ['--no-deps', '--no-config', '--offline', '--link-mode', 'copy', ...cache, '--python', venv.python];
   const result = await runCommand(uv.path, ['pip', 'install', ...options, wheel], {
     env: context.installingEnv,
     onLine,

@@ -11,6 +11,8 @@ export interface CommandOptions {
   /** Receives stderr line by line, without credentials. */
   onLine?: LineListener | undefined;
   signal?: AbortSignal | undefined;
+  /** Another account than this process's, which then has to be root. */
+  account?: { uid: number; gid: number };
 }
 
 export interface CommandResult {
@@ -32,6 +34,7 @@ export async function runCommand(
   const child = spawn(program, args, {
     cwd: options.cwd,
     env: { ...options.env },
+    ...options.account,
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own, so that an abort also reaches compilers and git started by the child.
     detached: true,

@@ -35,7 +35,7 @@ async function makeDirectoriesWritable(folder: string): Promise<void> {
 }
 
 /** Visits a directory before what it holds, so that a visitor may open it first. */
-async function walk(folder: string, visit: (path: string, found: Stats) => Promise<void>): Promise<void> {
+export async function walk(folder: string, visit: (path: string, found: Stats) => Promise<void>): Promise<void> {
   const names = await readdir(folder);
   for (const name of names) {
     const path = join(folder, name);

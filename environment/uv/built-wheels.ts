@@ -1,13 +1,14 @@
 // Wheels that no index has. A git commit is built once; its wheel is kept by digest and travels with the lock.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readdir, rename, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { copyFile, lstat, mkdir, mkdtemp, readdir, rename, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { DomainError } from '#core/errors.ts';
 import { type EnvironmentContext, locksDir } from '#environment/context.ts';
 import type { LockEntry, LockedWheel } from '#environment/lock.ts';
-import { type CommandResult, type LineListener, runCommand } from '#environment/process/command.ts';
+import { runInstalling } from '#environment/process/builder.ts';
+import type { CommandResult, LineListener } from '#environment/process/command.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
 import { withWorkDirectory } from '#environment/process/work-directory.ts';
 import { type Interpreter, platformName } from '#environment/python/interpreters.ts';
@@ -95,7 +96,7 @@ async function fetchCommit(building: WheelBuilding, git: GitRequirement, tree: s
     ['-C', tree, 'submodule', 'update', '--quiet', '--init', '--recursive'],
   ];
   for (const command of commands) {
-    const result = await run(building, 'git', [...safe, ...command]);
+    const result = await run(building, dirname(tree), 'git', [...safe, ...command]);
     if (result.exitCode !== 0) throw gitFailure(git, result.stderr);
   }
 }
@@ -119,10 +120,12 @@ export async function buildWheel(building: WheelBuilding, source: string, work: 
   const out = await mkdtemp(join(work, 'out-'));
   const python = ['--python', building.interpreter.path, '--no-python-downloads'];
   const args = ['build', '--wheel', ...python, ...building.context.indexArguments, '--out-dir', out, source];
-  const result = await run(building, uv.path, args);
+  const result = await run(building, work, uv.path, args);
   if (result.exitCode !== 0) throw uvFailure(basename(source), result.stderr);
   const filename = (await readdir(out)).find((name) => name.endsWith('.whl'));
-  if (filename === undefined) throw new Error(`uv built ${source} without leaving a wheel`);
+  if (filename === undefined || !(await lstat(join(out, filename))).isFile()) {
+    throw new Error(`uv built ${source} without leaving a wheel`);
+  }
   return await keepWheel(building.context, join(out, filename));
 }
 
@@ -162,10 +165,11 @@ export function wheelEntry(wheel: LockedWheel, marker = ''): LockEntry {
   return { requirement: `${name}==${version}${marker === '' ? '' : ` ${marker}`}`, hashes: [`sha256:${wheel.sha256}`] };
 }
 
-async function run(building: WheelBuilding, program: string, args: readonly string[]): Promise<CommandResult> {
-  return await runCommand(program, args, {
-    env: building.context.installingEnv,
-    onLine: building.onLine,
-    signal: building.signal,
-  });
+async function run(
+  { context, onLine, signal }: WheelBuilding,
+  work: string,
+  program: string,
+  args: readonly string[],
+): Promise<CommandResult> {
+  return await runInstalling(context, work, program, args, { onLine, signal });
 }

@@ -11,7 +11,7 @@ import { eq } from 'drizzle-orm';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
 import type { Runner } from '#activities/runners/runner.ts';
-import { ensureStageUser } from '#activities/runners/stage-user.ts';
+import { ensureBuilder, ensureStageUser } from '#activities/runners/stage-user.ts';
 import { isFinished } from '#core/run.ts';
 import { connect, type Database } from '#db/connect.ts';
 import { newId } from '#db/ids.ts';
@@ -66,7 +66,11 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     store,
     lake,
     temporal,
-    environment: { cacheDir: join(tmpdir(), 'assay-test-environments'), variables: process.env },
+    environment: {
+      cacheDir: join(tmpdir(), 'assay-test-environments'),
+      variables: process.env,
+      builder: await ensureBuilder(),
+    },
     nodeDir: join(home, 'node'),
     publicUrl: 'http://127.0.0.1:7410',
     log,
