@@ -9,7 +9,8 @@ import { loadData, type LoadDeps } from './load-data.ts';
 import { persist } from './persist.ts';
 import { promote } from './promote.ts';
 import { resolveCommit, type ResolveDeps } from './resolve-commit.ts';
-import { runStage, type StageDeps, type StageInput } from './run-stage.ts';
+import { runStage, type StageInput } from './run-stage.ts';
+import type { StageDeps } from './stage/watch.ts';
 import type { ExecutionInput } from './step.ts';
 
 export type ControlDeps = ResolveDeps & BuildDeps & LoadDeps & ClaimDeps;

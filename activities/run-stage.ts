@@ -1,9 +1,8 @@
 // One launch of a stage, from its attempt's row to its end, on the node that runs it.
-import type { KeyObject } from 'node:crypto';
 import { DomainError } from '#core/errors.ts';
 import { failureOf } from '#core/failure.ts';
 import type { StageOutcome } from '#core/outcome.ts';
-import type { ProjectConfig, Stage } from '#core/project.ts';
+import type { Stage } from '#core/project.ts';
 import type { Failure } from '#core/run.ts';
 import {
   type Attempt,
@@ -15,73 +14,29 @@ import {
   openAttempt,
   reasonToStop,
 } from '#db/attempts.ts';
-import type { Database } from '#db/connect.ts';
 import { succeedAttempt } from '#db/outputs.ts';
-import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import { loadRun } from '#db/run-facts.ts';
 import { hashToken } from '#db/tokens.ts';
-import type { Lake } from '#lake/lake.ts';
-import type { BlobStore } from '#storage/blob-store.ts';
 import type { StageId } from './claim-step.ts';
-import type { Environments } from './environments.ts';
 import { currentContext, failureClassOf } from './failures.ts';
 import { outcomeOf } from './inspect-attempt.ts';
 import { persevere } from './persevere.ts';
-import type { Runner, StageExit, StageHandle } from './runners/runner.ts';
+import type { StageExit, StageHandle } from './runners/runner.ts';
 import { type Collected, collectStageOutputs } from './stage/collect.ts';
-import type { Devices } from './stage/devices.ts';
 import { launchFailure } from './stage/launch-failure.ts';
 import { launchStage } from './stage/launch.ts';
 import { type LogPump, startLogPump } from './stage/log-pump.ts';
 import { openStageSecrets, stageToken } from './stage/secrets.ts';
-import type { SourceCache } from './stage/source-cache.ts';
-import type { Watches } from './stage/watches.ts';
-import { removeWorkspace, type Workspace, workspaceOf } from './stage/workspace.ts';
+import type { StageDeps, Watch } from './stage/watch.ts';
+import { removeWorkspace, workspaceOf } from './stage/workspace.ts';
 
 export interface StageInput extends StageId {
   /** Null opens a new attempt; a number attaches to that launch on this node. */
   fence: number | null;
 }
 
-export interface StageNode {
-  id: string;
-  pool: string;
-  leaseMs: number;
-  hardware: Record<string, unknown>;
-}
-
-export interface StageDeps {
-  db: Database;
-  store: BlobStore;
-  runner: Runner;
-  node: StageNode;
-  devices: Devices;
-  environments: Environments;
-  sources: SourceCache;
-  lake: Lake;
-  secretsKey: KeyObject;
-  workDir: string;
-  logBytesMax: number;
-  publicUrl: string;
-  /** Aborts when this worker is to stop its stages before it ends. */
-  draining: AbortSignal;
-  /** Launches that an activity of this process watches; the node reconciler leaves them alone. */
-  watched: Watches;
-}
-
 /** A drained or timed-out stage gets its grace from the runner; this bounds the wait of an orderly stop. */
 const drainKillMs = 10_000;
-
-/** The run, the stage and the attempt that an activity works on. */
-interface Watch {
-  deps: StageDeps;
-  loaded: LoadedRun;
-  config: ProjectConfig;
-  stage: Stage;
-  attempt: Attempt;
-  space: Workspace;
-  secrets: Record<string, string>;
-  abort: AbortSignal;
-}
 
 export async function runStage(deps: StageDeps, input: StageInput): Promise<StageOutcome> {
   const abort = currentContext()?.cancellationSignal ?? new AbortController().signal;
@@ -311,5 +266,3 @@ async function forget(watch: Watch, handle: StageHandle | null): Promise<void> {
   await removeWorkspace(watch.deps.workDir, watch.attempt.launch);
   watch.deps.devices.free(watch.attempt.launch);
 }
-
-export type { Watch };

@@ -15,7 +15,7 @@ import {
 import { type ControlDeps, createActivities, createStageActivities } from '#activities/index.ts';
 import { createEnvironments } from '#activities/environments.ts';
 import { createKeepSource } from '#activities/keep-source.ts';
-import type { StageDeps } from '#activities/run-stage.ts';
+import type { StageDeps } from '#activities/stage/watch.ts';
 import type { Runner } from '#activities/runners/runner.ts';
 import { createDevices } from '#activities/stage/devices.ts';
 import { createSourceCache } from '#activities/stage/source-cache.ts';

@@ -11,7 +11,7 @@ import { listRunData } from '#db/run-data.ts';
 import type { ProjectEnvironment } from '#environment/package/install-project.ts';
 import { threadsOf } from '#activities/claim-step.ts';
 import { dataWriters } from '#activities/load-data.ts';
-import type { Watch } from '#activities/run-stage.ts';
+import type { Watch } from './watch.ts';
 import type { StageHandle, StageSpec } from '#activities/runners/runner.ts';
 import { stageToken } from './secrets.ts';
 import { ancestors } from './ancestors.ts';
