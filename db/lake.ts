@@ -95,14 +95,7 @@ export async function findSegmentByKey(db: Queryable, appendKey: string): Promis
   return row ?? null;
 }
 
-export interface NewSegment {
-  table: string;
-  sha256: string;
-  rows: number;
-  sizeBytes: number;
-  columns: LakeColumn[];
-  committedAt: string;
-  committedBy: string;
+export interface NewSegment extends SegmentRow {
   appendKey: string | null;
 }
 

@@ -18,8 +18,8 @@ sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # Isolated mode lea
 
 from supervision.cgroup import Cgroup
 from supervision.command import give
-from supervision.processes import LINUX, PR_SET_CHILD_SUBREAPER, kill, marked, prctl, read_bytes
-from supervision.stage import KILL_SECONDS, Stage, read_all
+from supervision.processes import LINUX, PR_SET_CHILD_SUBREAPER, kill, marked, prctl, read_all, read_bytes
+from supervision.stage import KILL_SECONDS, Stage
 from supervision.state import ExitFile, blank_exit, claim, claim_of, is_alive, iso
 
 

@@ -25,15 +25,19 @@ class Process:
         self.resident_bytes, self.threads, self.started = resident_bytes, threads, started
 
 
+def read_all(fd):
+    parts = []
+    while True:
+        part = os.read(fd, 65536)
+        if not part:
+            return b''.join(parts)
+        parts.append(part)
+
+
 def read_bytes(path):
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        parts = []
-        while True:
-            part = os.read(fd, 65536)
-            if not part:
-                return b''.join(parts)
-            parts.append(part)
+        return read_all(fd)
     finally:
         os.close(fd)
 

@@ -12,7 +12,7 @@ import time
 
 from supervision.command import fork_command
 from supervision.log import CHUNK_BYTES, Log
-from supervision.processes import LINUX, descendants, kill, proportional_bytes, send
+from supervision.processes import LINUX, descendants, kill, proportional_bytes, read_all, send
 from supervision.state import iso, write_whole
 
 DETAIL_CHARACTERS = 1000  # Six bytes each at most, so that the exit fits into its file.
@@ -218,15 +218,6 @@ def open_output():
         except OSError:
             pass  # Over the user's allowance: a pipe of the usual size works, only slower.
     return source, output
-
-
-def read_all(fd):
-    parts = []
-    while True:
-        part = os.read(fd, 65536)
-        if not part:
-            return b''.join(parts)
-        parts.append(part)
 
 
 def exit_of(status):
