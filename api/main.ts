@@ -1,52 +1,49 @@
-// Starts the API: configuration and dependencies in, a listening server out.
+// `node api/main.ts`: the API of a team's set-up, until SIGTERM or Ctrl-C.
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Client, Connection as TemporalConnection } from '@temporalio/client';
-import type { FastifyInstance } from 'fastify';
-import type { Config } from '#config/config.ts';
-import { buildApp } from './app.ts';
-import type { ApiDeps, ApiFacts } from './deps.ts';
+import { readTeamConfig } from '#config/config.ts';
+import { readEnvironment } from '#config/env.ts';
+import { readSecrets } from '#config/secrets.ts';
+import { createLogger } from '#worker/logger.ts';
+import { openMirrors, openParts } from '#worker/parts.ts';
+import { untilStopped } from '#worker/until-stopped.ts';
+import { ensureFirstToken } from './first-token.ts';
+import { startApi } from './start.ts';
 
-export interface ApiParts extends Omit<ApiDeps, 'facts' | 'temporal'> {
-  /** An address, not a connection: the API starts and takes submits while Temporal is away. */
-  temporal: { address: string; namespace: string; uiUrl: string | null };
-}
-
-export interface RunningApi {
-  app: FastifyInstance;
-  /** Where it listens, for example http://127.0.0.1:7410. */
-  url: string;
-  /** Ends event streams, lets requests finish, closes the port. */
-  close: () => Promise<void>;
-}
-
-const uploadBytesMax = 50 * 1024 ** 3;
-const loopbackHosts = new Set(['127.0.0.1', '::1', 'localhost']);
-
-/** @throws the system's error (EADDRINUSE, EACCES) when the port can not be taken. */
-export async function startApi(config: Pick<Config, 'api' | 'home'>, parts: ApiParts): Promise<RunningApi> {
-  const { temporal, ...deps } = parts;
-  const connection = TemporalConnection.lazy({ address: temporal.address, connectTimeout: '2s' });
-  const client = new Client({ connection, namespace: temporal.namespace });
-  const app = await buildApp({ ...deps, temporal: () => client, facts: factsOf(config, temporal) });
-  const close = async () => {
-    await app.close();
-    await connection.close();
-  };
+await untilStopped(async () => {
+  const env = readEnvironment();
+  const config = readTeamConfig(env);
+  await mkdir(config.home, { recursive: true, mode: 0o700 });
+  const secrets = await readSecrets(config.home, env);
+  const log = createLogger('info');
+  const parts = await openParts(config, { databaseUrl: config.database.appUrl }, log);
   try {
-    const url = await app.listen({ host: config.api.host, port: config.api.port });
-    return { app, url, close };
+    await ensureFirstToken(parts.connection.db, join(config.home, 'token'));
+    const { connection, store, lakeEngine } = parts;
+    const mirrors = openMirrors(config, secrets, parts);
+    const { temporal } = config;
+    const api = await startApi(config, {
+      connection,
+      store,
+      mirrors,
+      lakeEngine,
+      temporal,
+      secretsKey: secrets.sealingKey,
+      log,
+    });
+    log.info({ url: api.url }, 'the API is ready');
+    return {
+      failed: new Promise<never>(() => undefined),
+      stop: async () => {
+        try {
+          await api.close();
+        } finally {
+          await parts.close();
+        }
+      },
+    };
   } catch (error) {
-    await close();
+    await parts.close();
     throw error;
   }
-}
-
-function factsOf(config: Pick<Config, 'api' | 'home'>, temporal: ApiParts['temporal']): ApiFacts {
-  return {
-    publicUrl: config.api.publicUrl,
-    isLoopback: loopbackHosts.has(config.api.host),
-    temporalUi: temporal.uiUrl === null ? null : { url: temporal.uiUrl, namespace: temporal.namespace },
-    temporaryDir: join(config.home, 'tmp'),
-    uploadBytesMax,
-  };
-}
+});

@@ -10,7 +10,7 @@ import { Agent, request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { startApi } from '#api/main.ts';
+import { startApi } from '#api/start.ts';
 import { connect, type Connection } from '#db/connect.ts';
 import { newId } from '#db/ids.ts';
 import { migrate } from '#db/migrate.ts';

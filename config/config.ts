@@ -3,7 +3,7 @@ import { availableParallelism, homedir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ConfigError, type Environment, readEnvironment } from './env.ts';
 
-export type DatabaseConfig = { kind: 'embedded' } | { kind: 'url'; appUrl: string; ownerUrl: string };
+export type DatabaseConfig = { kind: 'embedded' } | { kind: 'url'; appUrl: string; ownerUrl: string | null };
 
 export type TemporalConfig =
   | { kind: 'embedded'; program: string | null; uiPort: number | null }
@@ -38,6 +38,8 @@ export interface Config {
   runner: RunnerConfig;
   pool: PoolConfig;
   installing: InstallingConfig;
+  /** Port on which a worker says that it is well; null for none. */
+  healthPort: number | null;
   git: { allowPrivateRemotes: boolean };
   logs: { attemptBytesMax: number };
   /** Null leaves the choice to whoever needs one: stages may need another than the guard. */
@@ -46,6 +48,26 @@ export interface Config {
 
 const bytesPerMib = 1024 ** 2;
 const bytesPerGib = 1024 ** 3;
+
+/** Where the servers are that a single process uses. */
+export interface TeamConfig extends Config {
+  database: Extract<DatabaseConfig, { kind: 'url' }>;
+  temporal: Extract<TemporalConfig, { kind: 'address' }>;
+}
+
+/** The configuration of one process of a team's set-up, which uses servers and starts none. @throws ConfigError */
+export function readTeamConfig(env: Environment = readEnvironment()): TeamConfig {
+  const config = readConfig(env);
+  const { database, temporal } = config;
+  const problems = [
+    database.kind === 'url' ? [] : ['ASSAY_DATABASE_URL is not set: this process uses a PostgreSQL and starts none.'],
+    temporal.kind === 'address'
+      ? []
+      : ['ASSAY_TEMPORAL_ADDRESS is not set: this process uses a Temporal server and starts none.'],
+  ].flat();
+  if (database.kind !== 'url' || temporal.kind !== 'address') throw new ConfigError(problems);
+  return { ...config, database, temporal };
+}
 
 /** @throws ConfigError that lists everything that is wrong. */
 export function readConfig(env: Environment = readEnvironment()): Config {
@@ -67,17 +89,17 @@ export function readConfig(env: Environment = readEnvironment()): Config {
     },
     logs: { attemptBytesMax: (env.ASSAY_LOG_MAX_MIB ?? 256) * bytesPerMib },
     git: { allowPrivateRemotes: env.ASSAY_ALLOW_PRIVATE_REMOTES === 'yes' },
+    healthPort: env.ASSAY_HEALTH_PORT ?? null,
     python: env.ASSAY_PYTHON ?? null,
   });
 }
 
 function contradictions(env: Environment): string[] {
   const problems: string[] = [];
-  if (Boolean(env.ASSAY_DATABASE_URL) !== Boolean(env.ASSAY_DATABASE_OWNER_URL)) {
-    const [given, missing] = env.ASSAY_DATABASE_URL
-      ? ['ASSAY_DATABASE_URL', 'ASSAY_DATABASE_OWNER_URL']
-      : ['ASSAY_DATABASE_OWNER_URL', 'ASSAY_DATABASE_URL'];
-    problems.push(`${given} is set without ${missing}: give both roles, or neither to use the embedded PostgreSQL.`);
+  if (env.ASSAY_DATABASE_OWNER_URL && !env.ASSAY_DATABASE_URL) {
+    problems.push(
+      'ASSAY_DATABASE_OWNER_URL is set without ASSAY_DATABASE_URL: give both roles, or neither to use the embedded PostgreSQL.',
+    );
   }
   for (const name of ['ASSAY_TEMPORAL_NAMESPACE', 'ASSAY_TEMPORAL_UI_URL'] as const) {
     if (env[name] && !env.ASSAY_TEMPORAL_ADDRESS) {
@@ -112,7 +134,7 @@ function databaseConfig({
   ASSAY_DATABASE_URL: appUrl,
   ASSAY_DATABASE_OWNER_URL: ownerUrl,
 }: Environment): DatabaseConfig {
-  return appUrl && ownerUrl ? { kind: 'url', appUrl, ownerUrl } : { kind: 'embedded' };
+  return appUrl ? { kind: 'url', appUrl, ownerUrl: ownerUrl ?? null } : { kind: 'embedded' };
 }
 
 function temporalConfig(env: Environment): TemporalConfig {

@@ -26,7 +26,7 @@ const variables = {
   ASSAY_PUBLIC_URL: url('http:', 'https:'),
   /** PostgreSQL of your own, as the application's role. Default: the embedded one. */
   ASSAY_DATABASE_URL: url('postgres:', 'postgresql:'),
-  /** The same database as the role that owns the tables and migrates them. */
+  /** The same database as the role that owns the tables; only what migrates it needs this. */
   ASSAY_DATABASE_OWNER_URL: url('postgres:', 'postgresql:'),
   /** host:port of a Temporal server of your own. Default: the embedded one. */
   ASSAY_TEMPORAL_ADDRESS: text.regex(/^[^:/\s]+:\d+$/, 'expected host:port, for example temporal.example.org:7233'),
@@ -58,6 +58,10 @@ const variables = {
   ASSAY_SLOT_MEMORY_GIB: wholeNumber(1, 65_536, 'a number of GiB'),
   /** Most bytes of output kept per attempt of a stage, in MiB. Default: 256. */
   ASSAY_LOG_MAX_MIB: wholeNumber(1, 1_048_576, 'a number of MiB'),
+  /** Key that seals the secrets of projects: 32 bytes in base64, the same for all processes. Default: `secret.key` in ASSAY_HOME. */
+  ASSAY_SECRET_KEY: text,
+  /** Port on which a worker answers GET /health. Default: none. */
+  ASSAY_HEALTH_PORT: port,
   /** Python package index that environments are installed from. Default: PyPI. */
   ASSAY_INDEX_URL: url('http:', 'https:'),
   /** PEM file with further certificate authorities to trust while installing and fetching. */
@@ -89,8 +93,8 @@ export function readEnvironment(given: NodeJS.ProcessEnv = process.env): Environ
 
 function describe(issue: z.core.$ZodIssue, given: NodeJS.ProcessEnv): string {
   const name = String(issue.path[0]);
-  // A URL may hold a password, which must not end up in a log.
-  const shown = name.endsWith('_URL') ? '' : ` is "${given[name]}"`;
+  // What may be or hold a password must not end up in a log.
+  const shown = /_URL$|_KEY$|_SECRET|_PASSWORD/.test(name) ? '' : ` is "${given[name]}"`;
   return `${name}${shown}: ${issue.message}`;
 }
 

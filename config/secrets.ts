@@ -2,7 +2,7 @@
 import { createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError } from './env.ts';
+import { ConfigError, type Environment } from './env.ts';
 
 export interface Secrets {
   /** AES-256 key that seals the projects' secrets. A KeyObject does not show its bytes when it is printed. */
@@ -13,10 +13,11 @@ const keyBytes = 32;
 const readableByOthers = 0o077;
 
 /**
- * Reads `secret.key` in the home, creating it on the first start.
+ * The key of ASSAY_SECRET_KEY, else of `secret.key` in the home, which is created on the first start.
  * @throws ConfigError when the file is damaged or others may read it. It is never replaced: what it sealed would be lost.
  */
-export async function readSecrets(home: string): Promise<Secrets> {
+export async function readSecrets(home: string, env: Pick<Environment, 'ASSAY_SECRET_KEY'> = {}): Promise<Secrets> {
+  if (env.ASSAY_SECRET_KEY !== undefined) return { sealingKey: givenKey(env.ASSAY_SECRET_KEY) };
   const path = join(home, 'secret.key');
   await createOnce(path);
   if (((await stat(path)).mode & readableByOthers) !== 0) {
@@ -27,6 +28,14 @@ export async function readSecrets(home: string): Promise<Secrets> {
     throw new ConfigError([`${path} holds ${key.length} bytes instead of ${keyBytes}: restore it from a backup.`]);
   }
   return { sealingKey: createSecretKey(key) };
+}
+
+function givenKey(text: string): KeyObject {
+  const key = Buffer.from(text, 'base64');
+  if (key.length === keyBytes) return createSecretKey(key);
+  throw new ConfigError([
+    `ASSAY_SECRET_KEY holds ${key.length} bytes, expected ${keyBytes} in base64: make one with \`openssl rand -base64 32\`.`,
+  ]);
 }
 
 /** Two processes may start at once: linking a finished file into place lets exactly one key win. */

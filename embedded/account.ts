@@ -1,7 +1,5 @@
 // Postgres refuses to run as root, so a stack started by root gives its database to an unprivileged account.
 import { execFile } from 'node:child_process';
-import { stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
 export interface Account {
@@ -44,12 +42,4 @@ async function createAccount(): Promise<Account> {
     );
   }
   return (await findAccount()) as Account;
-}
-
-/** Whether accounts other than the owner may walk down to `path`: all folders above it and itself let others pass. */
-export async function isTraversable(path: string): Promise<boolean> {
-  const othersMayPass = 0o001;
-  const { mode } = await stat(path);
-  if ((mode & othersMayPass) === 0) return false;
-  return path === dirname(path) || (await isTraversable(dirname(path)));
 }

@@ -6,10 +6,10 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { type Account, databaseAccount, isTraversable } from './account.ts';
-import { reachableFolder } from './reachable-folder.ts';
+import { isTraversable, reachableFolder } from '#worker/node/reachable-folder.ts';
+import { type Account, databaseAccount } from './account.ts';
 import type { Service } from './guard.ts';
-import { untilItWorks } from './wait.ts';
+import { untilItWorks } from '#worker/wait.ts';
 
 const run = promisify(execFile);
 const host = '127.0.0.1';

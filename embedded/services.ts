@@ -1,5 +1,6 @@
 // The servers of the embedded stack: started side by side under one guard, stopped in reverse order.
 import type { Config } from '#config/config.ts';
+import { ConfigError } from '#config/env.ts';
 import type { Guard, GuardEvent } from './guard.ts';
 import { lockHome, prepareHome } from './home.ts';
 import { isFree, openPorts, type Ports } from './ports.ts';
@@ -82,13 +83,21 @@ async function startDatabase(
   ports: Ports,
   say: (line: string) => void,
 ): Promise<Database> {
-  if (database.kind === 'url') return { use: { ownerUrl: database.ownerUrl, appUrl: database.appUrl }, ready: always };
+  if (database.kind === 'url') return { use: bothRoles(database), ready: always };
   const files = await preparePostgres(home, { say });
   await guard.clear(postgresOn(files, 0).service);
   const { service, urls, ready } = postgresOn(files, await ports.of('postgres'));
   guard.start(service);
   await ready();
   return { use: { ownerUrl: urls.owner, appUrl: urls.app }, ready };
+}
+
+/** The stack migrates its database itself. */
+function bothRoles({ ownerUrl, appUrl }: { ownerUrl: string | null; appUrl: string }): Database['use'] {
+  if (ownerUrl !== null) return { ownerUrl, appUrl };
+  throw new ConfigError([
+    'ASSAY_DATABASE_URL is set without ASSAY_DATABASE_OWNER_URL: the stack migrates the database as its owner, so give both roles, or neither to use the embedded PostgreSQL.',
+  ]);
 }
 
 async function startTemporal(config: Config, guard: Guard, ports: Ports): Promise<Temporal> {

@@ -1,30 +1,24 @@
 // The whole of Assay in one process: the servers under their guard, then the API and both workers on top.
-import { chmod, mkdir, open, rename } from 'node:fs/promises';
+import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { gitCredentials } from '#activities/git-credentials.ts';
-import { findPython } from '#activities/runners/find-python.ts';
-import { createProcessRunner } from '#activities/runners/process.ts';
-import { ensureBuilder, ensureStageUser } from '#activities/runners/stage-user.ts';
+import type { Runner } from '#activities/runners/runner.ts';
 import { ensureFirstToken } from '#api/first-token.ts';
-import { startApi } from '#api/main.ts';
+import { startApi } from '#api/start.ts';
 import type { Config } from '#config/config.ts';
+import { readEnvironment } from '#config/env.ts';
 import { readSecrets, type Secrets } from '#config/secrets.ts';
-import { connect } from '#db/connect.ts';
 import { migrate } from '#db/migrate.ts';
 import { isDatabaseUnavailable } from '#db/unavailable.ts';
-import { createMirrors } from '#git/mirror.ts';
-import { createLakeEngine } from '#lake/engine/engine.ts';
-import { createDiskStore } from '#storage/disk.ts';
+import type { Mirrors } from '#git/mirror.ts';
+import { startControlWorker } from '#worker/control-worker.ts';
 import { createLogger } from '#worker/logger.ts';
-import { type RunningWorker, startControlWorker, startStageWorker, type WorkerDeps } from '#worker/main.ts';
-import { identifyNode } from '#worker/node.ts';
-import { reachableFolder } from './reachable-folder.ts';
+import { identifyNode } from '#worker/node/node.ts';
+import { openMirrors, openParts, openWorkerParts } from '#worker/parts.ts';
+import { startStageWorker } from '#worker/stage-worker.ts';
+import type { RunningWorker, WorkerDeps } from '#worker/temporal/runtime.ts';
+import { cachedWorkflowBundle } from '#worker/temporal/workflow-bundle.ts';
 import { type Services, startServices } from './services.ts';
-import { cachedWorkflowBundle } from './workflow-bundle.ts';
-
-/** Of one bundle, one fetch and one commit's tree. */
-const codeLimits = { sizeBytesMax: 2 * 1024 ** 3, filesMax: 200_000, timeoutMs: 600_000 };
 
 export interface Stack {
   apiUrl: string;
@@ -42,9 +36,6 @@ export interface Stack {
   /** Rejects with a sentence when the stack cannot go on; never resolves. */
   failure: Promise<never>;
 }
-
-/** What the API and the workers are built from. */
-type Parts = Awaited<ReturnType<typeof createParts>>;
 
 /**
  * Starts everything that the configuration does not place elsewhere.
@@ -110,15 +101,22 @@ async function startPrograms(config: Config, services: Services, say: (line: str
     for (const step of undo.splice(0).toReversed()) await step();
   };
   try {
-    const secrets = await readSecrets(config.home);
+    const secrets = await readSecrets(config.home, readEnvironment());
     const [bundle] = await Promise.all([cachedWorkflowBundle(config.home, say), migrate(services.database.ownerUrl)]);
-    const parts = await createParts(config, services, secrets);
+    const log = createLogger('warn', await logFile(config.home));
+    const places = { databaseUrl: services.database.appUrl, temporal: services.temporal };
+    const parts = await openParts(config, places, log);
     undo.push(parts.close);
+    const mirrors = openMirrors(config, secrets, parts);
     const tokenFile = join(config.home, 'token');
-    await ensureFirstToken(parts.shared.connection.db, tokenFile);
-    const api = await startApi(config, { ...parts.api, secretsKey: secrets.sealingKey });
+    await ensureFirstToken(parts.connection.db, tokenFile);
+    const { connection, store, lakeEngine } = parts;
+    const { temporal } = services;
+    const secretsKey = secrets.sealingKey;
+    const api = await startApi(config, { connection, store, mirrors, lakeEngine, temporal, secretsKey, log });
     undo.push(api.close);
-    const workers = await startWorkers(config, secrets, parts, bundle);
+    const workerParts = await openWorkerParts(config, places, parts, log);
+    const workers = await startWorkers(config, secrets, { ...workerParts, mirrors }, bundle);
     undo.push(() => Promise.all(workers.map((worker) => worker.stop())));
     return { tokenFile, failed: workers.map((worker) => worker.failed), stop };
   } catch (error) {
@@ -127,62 +125,11 @@ async function startPrograms(config: Config, services: Services, say: (line: str
   }
 }
 
-async function createParts(config: Config, services: Services, secrets: Secrets) {
-  const log = createLogger('warn', await logFile(config.home));
-  const reachable = await reachableFolder(config.home);
-  const nodeDir = await openFolder(join(reachable, 'node'));
-  const cacheDir = await openFolder(join(reachable, 'environments'));
-  const stageUser = await ensureStageUser();
-  const python = await findPython(stageUser, config.python ?? undefined);
-  const connection = connect(services.database.appUrl, {
-    connectionsMax: 20,
-    onError: (error) => log.warn({ error }, 'a database connection was lost'),
-  });
-  const store = await createDiskStore({ root: config.storage.path });
-  const engine = createLakeEngine({ cacheDir: join(config.home, 'lake') });
-  const { extraCaFile, indexUrl, environment: variables } = config.installing;
-  const mirrors = createMirrors({
-    rootDir: join(config.home, 'git'),
-    limits: codeLimits,
-    allowPrivateRemotes: config.git.allowPrivateRemotes,
-    credentials: (projectId, host) =>
-      gitCredentials({ db: connection.db, secretsKey: secrets.sealingKey }, projectId, host),
-    ...(extraCaFile === null ? {} : { certificateFile: extraCaFile }),
-  });
-  const shared: WorkerDeps = {
-    connection,
-    store,
-    lake: { db: connection.db, store, engine },
-    temporal: services.temporal,
-    environment: {
-      cacheDir,
-      variables,
-      python,
-      index: { defaultIndex: indexUrl },
-      extraCaFile,
-      builder: await ensureBuilder(),
-    },
-    nodeDir,
-    publicUrl: config.api.publicUrl,
-    log,
-  };
-  return {
-    shared,
-    mirrors,
-    runner: createProcessRunner({ stateDir: join(config.home, 'launches'), python, stageUser }),
-    api: { connection, store, mirrors, lakeEngine: engine, temporal: services.temporal, log },
-    close: async () => {
-      await engine.close();
-      await connection.close();
-    },
-  };
-}
-
 /** The stage worker comes first, so that it has taken back its running stages before anything new is given out. */
 async function startWorkers(
   config: Config,
   secrets: Secrets,
-  { shared, mirrors, runner }: Parts,
+  { shared, mirrors, runner }: { shared: WorkerDeps; runner: Runner; mirrors: Mirrors },
   bundle: { codePath: string },
 ): Promise<RunningWorker[]> {
   const node = await identifyNode(config.home, config.pool);
@@ -210,12 +157,5 @@ async function logFile(home: string): Promise<string> {
   const { size } = await handle.stat();
   await handle.close();
   if (size > logBytesMax) await rename(path, `${path}.1`);
-  return path;
-}
-
-/** Other accounts may pass through, and see nothing that is not theirs. */
-async function openFolder(path: string): Promise<string> {
-  await mkdir(path, { recursive: true });
-  if (process.getuid?.() === 0) await chmod(path, 0o711);
   return path;
 }

@@ -5,9 +5,9 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
 import type { Service } from './guard.ts';
-import { ensureNamespace } from './temporal-namespace.ts';
+import { ensureNamespace } from '#worker/temporal/namespace.ts';
 import { findTemporalProgram } from './temporal-program.mjs';
-import { untilItWorks } from './wait.ts';
+import { untilItWorks } from '#worker/wait.ts';
 
 const host = '127.0.0.1';
 export const embeddedNamespace = 'assay';

@@ -153,8 +153,8 @@ interface Permission {
   typesOnly: boolean;
   /** The only file that may be imported. */
   file: string | null;
-  /** The only file that may import. */
-  by: string | null;
+  /** The only files that may import. */
+  by: string[] | null;
 }
 
 function importTable(text: string): Map<string, Permission[]> {
@@ -174,7 +174,7 @@ function permissions(cell: string): Permission[] {
     folder,
     typesOnly: note === 'types',
     file: /^[\w.-]+\.ts$/.test(note) ? note : null,
-    by: /^in ([\w.-]+\.ts)$/.exec(note)?.[1] ?? null,
+    by: /^in (.+)$/.exec(note)?.[1]?.split(', ') ?? null,
   }));
 }
 
@@ -186,7 +186,7 @@ function isAllowed(file: string, { from, isType }: Import): boolean {
   if (!permission) return false;
   if (permission.typesOnly && !isType) return false;
   if (permission.file !== null && rest.join('/') !== permission.file) return false;
-  return permission.by === null || file === `${folderOf(file)}/${permission.by}`;
+  return permission.by === null || permission.by.some((name) => file === `${folderOf(file)}/${name}`);
 }
 
 const importPattern =

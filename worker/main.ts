@@ -1,243 +1,107 @@
-// Wires a worker: configuration and dependencies in, Temporal workers out, and an orderly stop.
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { KeyObject } from 'node:crypto';
-import { fileURLToPath } from 'node:url';
-import { Client } from '@temporalio/client';
-import {
-  bundleWorkflowCode,
-  DefaultLogger,
-  NativeConnection,
-  Runtime,
-  Worker,
-  type WorkerOptions,
-} from '@temporalio/worker';
-import { type ControlDeps, createActivities, createStageActivities } from '#activities/index.ts';
-import { createEnvironments } from '#activities/environments.ts';
-import { createKeepSource } from '#activities/keep-source.ts';
-import type { StageDeps } from '#activities/stage/watch.ts';
-import type { Runner } from '#activities/runners/runner.ts';
-import { createDevices } from '#activities/stage/devices.ts';
-import { createSourceCache } from '#activities/stage/source-cache.ts';
-import { createWatches } from '#activities/stage/watches.ts';
-import type { Connection } from '#db/connect.ts';
-import { createContext, type EnvironmentOptions } from '#environment/context.ts';
-import type { Mirrors } from '#git/mirror.ts';
-import type { Lake } from '#lake/lake.ts';
-import type { BlobStore } from '#storage/blob-store.ts';
-import { controlQueue, nodeQueue, poolQueue } from '#workflows/messages.ts';
-import { startDispatcher } from './dispatcher.ts';
-import type { Logger } from './logger.ts';
-import { holdLease, leaseMs, type NodeIdentity } from './node.ts';
-import { adoptLaunches, startNodeReconciler } from './node-reconciler.ts';
-import { startRunReconciler } from './run-reconciler.ts';
+// `node worker/main.ts --role control | stage`: one worker of a team's set-up, until SIGTERM or Ctrl-C.
+import { createServer } from 'node:http';
+import { chmod, mkdir } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { readTeamConfig, type TeamConfig } from '#config/config.ts';
+import { ConfigError, readEnvironment } from '#config/env.ts';
+import { readSecrets, type Secrets } from '#config/secrets.ts';
+import { startControlWorker } from './control-worker.ts';
+import { createLogger, type Logger } from './logger.ts';
+import { identifyNode } from './node/node.ts';
+import { openMirrors, openParts, openWorkerParts } from './parts.ts';
+import { startStageWorker } from './stage-worker.ts';
+import type { RunningWorker } from './temporal/runtime.ts';
+import { cachedWorkflowBundle } from './temporal/workflow-bundle.ts';
+import { untilStopped } from './until-stopped.ts';
 
-/** What both roles need. */
-export interface WorkerDeps {
-  connection: Connection;
-  store: BlobStore;
-  temporal: { address: string; namespace: string };
-  lake: Lake;
-  environment: EnvironmentOptions;
-  /** A directory of this machine that stages of another user can pass through. */
-  nodeDir: string;
-  publicUrl: string;
-  log: Logger;
+const roles = ['control', 'stage'] as const;
+type Role = (typeof roles)[number];
+
+interface Arguments {
+  role: Role;
+  pool: string | null;
 }
 
-export interface ControlWorkerDeps extends WorkerDeps {
-  mirrors: Mirrors;
-}
-
-export interface StageWorkerDeps extends WorkerDeps {
-  runner: Runner;
-  node: NodeIdentity;
-  secretsKey: KeyObject;
-  logBytesMax: number;
-}
-
-export interface RunningWorker {
-  /** Stops taking work, lets go of what runs and resolves when everything is at rest. */
-  stop(): Promise<void>;
-  /** Rejects when the worker can not go on. */
-  failed: Promise<never>;
-}
-
-const workflowsPath = fileURLToPath(new URL('../workflows/index.ts', import.meta.url));
-/** The defaults poll with more connections than a handful of slots can use. */
-const polls = { maxConcurrentWorkflowTaskPolls: 4, maxConcurrentActivityTaskPolls: 4 };
-const throttle = '5s' as const;
-
-let isRuntimeInstalled = false;
-
-/** Temporal's own runtime is one per process; signals stay ours, because the process stops things in its own order. */
-export function installRuntime(log: Logger): void {
-  if (isRuntimeInstalled) return;
-  isRuntimeInstalled = true;
-  const logger = new DefaultLogger('WARN', ({ level, message, meta }) => {
-    // A stage worker has none, by design.
-    if (message.startsWith('No workflows registered')) return;
-    log[level === 'ERROR' ? 'error' : 'warn']({ meta: summary(meta) }, message);
-  });
-  Runtime.install({
-    logger,
-    shutdownSignals: [],
-    telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' }, forward: {} } },
-  });
-}
-
-function summary(meta: Record<string, unknown> | undefined): Record<string, unknown> {
-  const { workflowId, activityType, taskQueue, error } = meta ?? {};
-  return { workflowId, activityType, taskQueue, error: error instanceof Error ? error.message : undefined };
-}
-
-/** Bundled once per process; the caller may hand the result to several workers. */
-export async function bundleWorkflows(): Promise<NonNullable<WorkerOptions['workflowBundle']>> {
-  return await bundleWorkflowCode({ workflowsPath, logger: new DefaultLogger('ERROR') });
-}
-
-export async function startControlWorker(
-  deps: ControlWorkerDeps,
-  workflowBundle: NonNullable<WorkerOptions['workflowBundle']>,
-): Promise<RunningWorker> {
-  const { log } = deps;
-  installRuntime(log);
-  const { address, namespace } = deps.temporal;
-  const native = await NativeConnection.connect({ address });
-  // On the worker's own connection, so that a started run's first task comes back with the answer to its start.
-  const client = new Client({ connection: native, namespace });
-  const activities = createActivities(controlDeps(deps));
-  const options = {
-    connection: native,
-    namespace,
-    taskQueue: controlQueue,
-    workflowBundle,
-    activities,
-    maxConcurrentActivityTaskExecutions: 24,
-    maxCachedWorkflows: 300,
-    maxHeartbeatThrottleInterval: throttle,
-    stickyQueueScheduleToStartTimeout: '2s' as const,
-    shutdownGraceTime: 0,
-    ...polls,
-  };
-  const worker = await orClose([native], () => Worker.create(options));
-  const running = worker.run();
-  const dispatcher = startDispatcher({ connection: deps.connection, client, log, publicUrl: deps.publicUrl });
-  const reconciler = startRunReconciler({ connection: deps.connection, client, log });
+await untilStopped(async () => {
+  const { role, pool } = readArguments();
+  const env = readEnvironment();
+  const config = readTeamConfig(pool === null ? env : { ...env, ASSAY_POOL: pool });
+  await mkdir(config.home, { recursive: true });
+  // Stages run as another account, which has to pass through to what is theirs.
+  if (process.getuid?.() === 0) await chmod(config.home, 0o711);
+  const secrets = await readSecrets(config.home, env);
+  const log = createLogger('info');
+  const worker = await startWorker(role, config, secrets, log);
+  const closeHealth = await answerHealth(config.healthPort, role);
+  log.info({ role, pool: role === 'stage' ? config.pool.name : undefined }, 'the worker is ready');
   return {
-    failed: running.then(() => new Promise<never>(() => undefined)),
+    failed: worker.failed,
     async stop() {
-      await Promise.all([dispatcher.stop(), reconciler.stop()]);
-      if (worker.getState() === 'RUNNING') worker.shutdown();
-      await running;
-      await native.close();
+      log.info({ role }, 'the worker stops');
+      await closeHealth();
+      await worker.stop();
     },
   };
+});
+
+function readArguments(): Arguments {
+  const { values } = parseArgs({ options: { role: { type: 'string' }, pool: { type: 'string' } } });
+  const role = roles.find((known) => known === values.role);
+  if (role === undefined)
+    throw new ConfigError([`--role is ${values.role ?? 'not given'}: expected ${roles.join(' or ')}.`]);
+  return { role, pool: values.pool ?? null };
 }
 
-/** A start that fails in the middle leaves no connection behind: whoever starts again would gather them. */
-async function orClose<R>(opened: Array<{ close(): Promise<void> }>, next: () => Promise<R>): Promise<R> {
+async function startWorker(role: Role, config: TeamConfig, secrets: Secrets, log: Logger): Promise<RunningWorker> {
+  const places = { databaseUrl: config.database.appUrl, temporal: config.temporal };
+  const parts = await openParts(config, places, log);
   try {
-    return await next();
+    const { shared, runner } = await openWorkerParts(config, places, parts, log);
+    const start = {
+      control: async () =>
+        startControlWorker(
+          { ...shared, mirrors: openMirrors(config, secrets, parts) },
+          await cachedWorkflowBundle(config.home, (line) => log.info(line)),
+        ),
+      stage: async () =>
+        startStageWorker({
+          ...shared,
+          runner,
+          node: await identifyNode(config.home, config.pool),
+          secretsKey: secrets.sealingKey,
+          logBytesMax: config.logs.attemptBytesMax,
+        }),
+    };
+    const worker = await start[role]();
+    const stop = async () => {
+      try {
+        await worker.stop();
+      } finally {
+        await parts.close();
+      }
+    };
+    return { failed: worker.failed, stop };
   } catch (error) {
-    await Promise.all(opened.map((connection) => connection.close()));
+    await parts.close();
     throw error;
   }
 }
 
-function controlDeps(deps: ControlWorkerDeps): ControlDeps {
-  const { db } = deps.connection;
-  const { store } = deps;
-  return {
-    db,
-    store,
-    mirrors: deps.mirrors,
-    keepSource: createKeepSource({ db, store, mirrors: deps.mirrors }),
-    publicUrl: deps.publicUrl,
-    sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),
-    environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
-    lake: deps.lake,
-  };
-}
-
-/** Polls its pool's queue and its own; registers the node and adopts its stages before it takes anything. */
-export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWorker> {
-  const { connection, log, node, runner } = deps;
-  installRuntime(log);
-  const drain = new AbortController();
-  const stageDeps = stageDepsOf(deps, drain.signal);
-  await mkdir(stageDeps.workDir, { recursive: true, mode: 0o711 });
-  const reconcile = {
-    db: connection.db,
-    runner,
-    devices: stageDeps.devices,
-    nodeId: node.id,
-    workDir: stageDeps.workDir,
-    watched: stageDeps.watched,
-    log,
-  };
-  const native = await NativeConnection.connect({ address: deps.temporal.address });
-  const lease = await orClose([native], async () => {
-    await adoptLaunches(reconcile);
-    return await holdLease(connection.db, node, log);
+/** A worker that polls answers; one that is stopping does not. */
+async function answerHealth(port: number | null, role: Role): Promise<() => Promise<void>> {
+  if (port === null) return () => Promise.resolve();
+  const server = createServer((request, response) => {
+    const known = request.url === '/health';
+    response.writeHead(known ? 200 : 404, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(known ? { status: 'ok', role } : { status: 'not found' }));
   });
-  const reconciler = startNodeReconciler(reconcile);
-  const activities = createStageActivities(stageDeps);
-  const shared = {
-    connection: native,
-    namespace: deps.temporal.namespace,
-    activities,
-    identity: node.id,
-    maxHeartbeatThrottleInterval: throttle,
-    shutdownGraceTime: 0,
-  };
-  const onPool = {
-    ...shared,
-    taskQueue: poolQueue(node.pool),
-    maxConcurrentActivityTaskExecutions: node.slots,
-    maxConcurrentActivityTaskPolls: Math.min(2, node.slots),
-  };
-  // A stage that is attached to holds its slot already, so its own queue is not bounded by slots.
-  const onNode = {
-    ...shared,
-    taskQueue: nodeQueue(node.id),
-    maxConcurrentActivityTaskExecutions: 100,
-    maxConcurrentActivityTaskPolls: 2,
-  };
-  const workers = await orClose([{ close: () => reconciler.stop() }, { close: () => lease.stop() }, native], () =>
-    Promise.all([Worker.create(onPool), Worker.create(onNode)]),
-  );
-  const running = Promise.all(workers.map((worker) => worker.run()));
-  return {
-    failed: running.then(() => new Promise<never>(() => undefined)),
-    async stop() {
-      drain.abort();
-      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-      await running;
-      await reconciler.stop();
-      await lease.stop();
-      await native.close();
-    },
-  };
-}
-
-function stageDepsOf(deps: StageWorkerDeps, draining: AbortSignal): StageDeps {
-  const { db } = deps.connection;
-  const { store, node } = deps;
-  return {
-    db,
-    store,
-    runner: deps.runner,
-    node: { id: node.id, pool: node.pool, leaseMs, hardware: node.hardware },
-    devices: createDevices(node.shape.devices),
-    environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
-    sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),
-    lake: deps.lake,
-    secretsKey: deps.secretsKey,
-    workDir: join(deps.nodeDir, 'work'),
-    logBytesMax: deps.logBytesMax,
-    publicUrl: deps.publicUrl,
-    draining,
-    watched: createWatches(),
-  };
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, resolve);
+  });
+  return () =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
 }

@@ -48,10 +48,11 @@ test('every problem is reported at once, with the variable, what was found and w
   );
 });
 
-test('a database of your own needs both roles', () => {
-  expect(problemsOf({ ASSAY_DATABASE_URL: 'postgres://app@db/assay' })).toEqual([
-    'ASSAY_DATABASE_URL is set without ASSAY_DATABASE_OWNER_URL: give both roles, or neither to use the embedded PostgreSQL.',
+test('a database of your own is named as the application sees it; only what migrates it needs the owner', () => {
+  expect(problemsOf({ ASSAY_DATABASE_OWNER_URL: 'postgres://owner@db/assay' })).toEqual([
+    'ASSAY_DATABASE_OWNER_URL is set without ASSAY_DATABASE_URL: give both roles, or neither to use the embedded PostgreSQL.',
   ]);
+  expect(configOf({ ASSAY_DATABASE_URL: 'postgres://app@db/assay' }).database).toMatchObject({ ownerUrl: null });
   const both = { ASSAY_DATABASE_URL: 'postgres://app@db/assay', ASSAY_DATABASE_OWNER_URL: 'postgres://owner@db/assay' };
   expect(configOf(both).database).toEqual({
     kind: 'url',

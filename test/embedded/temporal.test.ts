@@ -1,6 +1,6 @@
 import { Connection } from '@temporalio/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ensureNamespace, searchAttributes } from '#embedded/temporal-namespace.ts';
+import { ensureNamespace, searchAttributes } from '#worker/temporal/namespace.ts';
 import { testTemporal } from '#test/support/temporal.ts';
 
 let connection: Connection;

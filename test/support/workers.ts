@@ -18,13 +18,15 @@ import { newId } from '#db/ids.ts';
 import { executions, runs } from '#db/schema/runs.ts';
 import { projects } from '#db/schema/projects.ts';
 import { listSteps } from '#db/steps.ts';
-import { ensureNamespace } from '#embedded/temporal-namespace.ts';
+import { ensureNamespace } from '#worker/temporal/namespace.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { createMirrors } from '#git/mirror.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { createLogger } from '#worker/logger.ts';
-import { bundleWorkflows, type RunningWorker, startControlWorker, startStageWorker } from '#worker/main.ts';
-import { identifyNode } from '#worker/node.ts';
+import { startControlWorker } from '#worker/control-worker.ts';
+import { identifyNode } from '#worker/node/node.ts';
+import { startStageWorker } from '#worker/stage-worker.ts';
+import { bundleWorkflows, type RunningWorker } from '#worker/temporal/runtime.ts';
 import { createTestDatabase } from './postgres.ts';
 import { testTemporal } from './temporal.ts';
 

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from '@temporalio/worker';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { bundleWorkflows, installRuntime } from '#worker/main.ts';
+import { bundleWorkflows, installRuntime } from '#worker/temporal/runtime.ts';
 import { createLogger } from '#worker/logger.ts';
 
 interface HistoryEvent {

@@ -6,8 +6,8 @@ import type { Runner } from '#activities/runners/runner.ts';
 import type { Devices } from '#activities/stage/devices.ts';
 import type { Watches } from '#activities/stage/watches.ts';
 import { removeWorkspace } from '#activities/stage/workspace.ts';
-import type { Logger } from './logger.ts';
-import { startTicking } from './ticking.ts';
+import type { Logger } from '#worker/logger.ts';
+import { startTicking } from '#worker/ticking.ts';
 
 const everyMs = 5_000;
 

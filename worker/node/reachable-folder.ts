@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { chmod, mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { isTraversable } from './account.ts';
+import { chmod, mkdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 /**
  * A folder for what other accounts have to reach: the database and the stages of a stack that root started. That is the
@@ -13,4 +12,12 @@ export async function reachableFolder(home: string): Promise<string> {
   await mkdir(folder, { recursive: true });
   await chmod(folder, 0o711);
   return folder;
+}
+
+/** Whether accounts other than the owner may walk down to `path`: all folders above it and itself let others pass. */
+export async function isTraversable(path: string): Promise<boolean> {
+  const othersMayPass = 0o001;
+  const { mode } = await stat(path);
+  if ((mode & othersMayPass) === 0) return false;
+  return path === dirname(path) || (await isTraversable(dirname(path)));
 }

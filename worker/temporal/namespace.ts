@@ -3,7 +3,7 @@ import { type Connection, isGrpcServiceError } from '@temporalio/client';
 import { SearchAttributeType } from '@temporalio/common';
 import { encodeSearchAttributeIndexedValueType } from '@temporalio/common/lib/search-attributes.js';
 import { msToTs } from '@temporalio/common/lib/time.js';
-import { untilItWorks } from './wait.ts';
+import { untilItWorks } from '#worker/wait.ts';
 
 const retention = '30 days';
 const visibleTimeoutMs = 30_000;

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const script = fileURLToPath(new URL('./bundle-workflows.ts', import.meta.url));
 /** All that workflows can be made of: their import rule allows no other folder. */
 const sources = ['workflows', 'core'];

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import type { Shape } from '#core/pool.ts';
 import type { Database } from '#db/connect.ts';
 import { releaseNode, renewNode } from '#db/nodes.ts';
-import type { Logger } from './logger.ts';
+import type { Logger } from '#worker/logger.ts';
 
 export const leaseMs = 20_000;
 const renewMs = 5_000;

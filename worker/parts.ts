@@ -1,0 +1,108 @@
+// What the API and the workers are built from, as the configuration says. Every process opens only what it uses.
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gitCredentials } from '#activities/git-credentials.ts';
+import { findPython } from '#activities/runners/find-python.ts';
+import { createProcessRunner } from '#activities/runners/process.ts';
+import type { Runner } from '#activities/runners/runner.ts';
+import { ensureBuilder, ensureStageUser } from '#activities/runners/stage-user.ts';
+import type { Config } from '#config/config.ts';
+import type { Secrets } from '#config/secrets.ts';
+import { connect, type Connection } from '#db/connect.ts';
+import { createMirrors, type Mirrors } from '#git/mirror.ts';
+import { createLakeEngine, type LakeEngine } from '#lake/engine/engine.ts';
+import { createDiskStore } from '#storage/disk.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+import type { Logger } from './logger.ts';
+import { reachableFolder } from './node/reachable-folder.ts';
+import type { WorkerDeps } from './temporal/runtime.ts';
+
+/** Of one bundle, one fetch and one commit's tree. */
+const codeLimits = { sizeBytesMax: 2 * 1024 ** 3, filesMax: 200_000, timeoutMs: 600_000 };
+const connectionsMax = 20;
+
+/** Where this process finds what it uses. */
+export interface Places {
+  databaseUrl: string;
+  temporal: { address: string; namespace: string };
+}
+
+/** What every process needs. */
+export interface Parts {
+  connection: Connection;
+  store: BlobStore;
+  lakeEngine: LakeEngine;
+  close: () => Promise<void>;
+}
+
+export async function openParts(config: Config, places: Pick<Places, 'databaseUrl'>, log: Logger): Promise<Parts> {
+  const connection = connect(places.databaseUrl, {
+    connectionsMax,
+    onError: (error) => log.warn({ error }, 'a database connection was lost'),
+  });
+  const store = await openStore(config);
+  const lakeEngine = createLakeEngine({ cacheDir: join(config.home, 'lake') });
+  const close = async () => {
+    await lakeEngine.close();
+    await connection.close();
+  };
+  return { connection, store, lakeEngine, close };
+}
+
+async function openStore({ storage }: Config): Promise<BlobStore> {
+  return await createDiskStore({ root: storage.path });
+}
+
+/** The bare mirrors of the projects: the API puts commits there, control workers read them, so they share the folder. */
+export function openMirrors(config: Config, secrets: Secrets, { connection }: Parts): Mirrors {
+  const { extraCaFile } = config.installing;
+  return createMirrors({
+    rootDir: join(config.home, 'git'),
+    limits: codeLimits,
+    allowPrivateRemotes: config.git.allowPrivateRemotes,
+    credentials: (projectId, host) =>
+      gitCredentials({ db: connection.db, secretsKey: secrets.sealingKey }, projectId, host),
+    ...(extraCaFile === null ? {} : { certificateFile: extraCaFile }),
+  });
+}
+
+/** What both kinds of worker need besides, and what runs the stages of this machine. */
+export async function openWorkerParts(
+  config: Config,
+  places: Places,
+  { connection, store, lakeEngine }: Parts,
+  log: Logger,
+): Promise<{ shared: WorkerDeps; runner: Runner }> {
+  const reachable = await reachableFolder(config.home);
+  const nodeDir = await openFolder(join(reachable, 'node'));
+  const cacheDir = await openFolder(join(reachable, 'environments'));
+  const stageUser = await ensureStageUser();
+  const python = await findPython(stageUser, config.python ?? undefined);
+  const { extraCaFile, indexUrl, environment: variables } = config.installing;
+  const shared = {
+    connection,
+    store,
+    lake: { db: connection.db, store, engine: lakeEngine },
+    temporal: { address: places.temporal.address, namespace: places.temporal.namespace },
+    environment: {
+      cacheDir,
+      variables,
+      python,
+      index: { defaultIndex: indexUrl },
+      extraCaFile,
+      builder: await ensureBuilder(),
+    },
+    nodeDir,
+    publicUrl: config.api.publicUrl,
+    log,
+  };
+  const runner = createProcessRunner({ stateDir: join(config.home, 'launches'), python, stageUser });
+  return { shared, runner };
+}
+
+/** Other accounts may pass through, and see nothing that is not theirs. */
+async function openFolder(path: string): Promise<string> {
+  await mkdir(path, { recursive: true });
+  if (process.getuid?.() === 0) await chmod(path, 0o711);
+  return path;
+}
