@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { submitRunBody } from '#contract/runs.ts';
 import { readCommit } from '#activities/read-commit.ts';
 import { DomainError } from '#core/errors.ts';
+import { defaultPriority } from '#core/priority.ts';
 import { listPools } from '#db/nodes.ts';
 import { getRunToCopy } from '#db/runs.ts';
 import type { Submit } from '#db/submit.ts';
@@ -44,6 +45,8 @@ export async function prepareSubmit(
     ...(await patchOf(deps, body, like)),
     reuse: body.reuse ?? true,
     likeRunId: like?.id ?? null,
+    trigger: null,
+    priority: defaultPriority,
   };
 }
 

@@ -4,6 +4,8 @@ import { DomainError } from '#core/errors.ts';
 import { coalesce } from './coalesce.ts';
 import { idempotencyConflict } from './idempotency.ts';
 import { newId } from './ids.ts';
+import type { Priority } from '#core/priority.ts';
+import type { Trigger } from '#core/trigger.ts';
 
 export interface Submit {
   projectId: string;
@@ -25,6 +27,9 @@ export interface Submit {
   patchSha256: string | null;
   reuse: boolean;
   likeRunId: string | null;
+  /** Null when a person submits. */
+  trigger: Trigger | null;
+  priority: Priority;
   request: { tokenId: string; key: string; route: string; bodySha256: string } | null;
 }
 
@@ -44,10 +49,10 @@ const insertStatement = {
       select * from rows from (jsonb_to_recordset($1::jsonb) as (
         "id" uuid, "projectId" uuid, "owner" text, "ref" text, "commit" text, "branch" text, "experiment" text, "name" text, "note" text,
         "tags" text[], "overrides" jsonb, "seed" bigint, "command" jsonb, "asOf" timestamptz, "dirty" boolean,
-        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "tokenId" uuid, "key" text, "route" text,
+        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "trigger" jsonb, "priority" int, "tokenId" uuid, "key" text, "route" text,
         "bodySha256" text)) with ordinality as t(
         id, project_id, owner, ref, commit, branch, experiment, name, note, tags, overrides, seed, command, as_of, dirty,
-        patch_sha256, reuse, like_run_id, token_id, key, route, body_sha256, position)
+        patch_sha256, reuse, like_run_id, trigger, priority, token_id, key, route, body_sha256, position)
     ), timely as (
       select * from input where as_of is null or as_of <= now()
     ), keys as (
@@ -63,11 +68,11 @@ const insertStatement = {
       returning p.id, p.next_run_number - f.n as first
     ), inserted as (
       insert into runs (id, project_id, number, experiment, name, note, tags, owner, ref, commit, branch, as_of, overrides,
-                        seed_asked, command, dirty, patch_sha256, reuse, like_run_id, submitted_at, updated_at)
+                        seed_asked, command, dirty, patch_sha256, reuse, like_run_id, trigger, priority, submitted_at, updated_at)
       select f.id, f.project_id,
              n.first + (row_number() over (partition by f.project_id order by f.position))::int - 1,
              f.experiment, f.name, f.note, f.tags, f.owner, f.ref, f.commit, f.branch, coalesce(f.as_of, now()), f.overrides,
-             f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, now(), now()
+             f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, nullif(f.trigger, 'null'), f.priority, now(), now()
       from fresh f join numbers n on n.id = f.project_id
       returning id, number, owner, as_of, submitted_at
     ), started as (
@@ -94,22 +99,38 @@ interface Outcome {
 
 /** Accepts submits; each call resolves once its run is committed. */
 export function createSubmitter(pool: pg.Pool): (submit: Submit) => Promise<Accepted> {
-  const insertMany = coalesce((batch: Array<Submit & { id: string }>) => insertRuns(pool, batch), 200);
-  return async (submit) => {
-    const { id: runId, number, asOf, submittedAt, future } = await insertMany({ ...submit, id: newId() });
-    if (number !== null) return { repeated: false, runId, number, asOf, submittedAt };
-    if (future !== true && submit.request !== null) return await earlierRun(pool, submit.request);
-    throw new DomainError(
-      'as-of-in-future',
-      `asOf is ${submit.asOf}, which has not happened yet by the server's clock. Leave it out to take this moment.`,
-    );
-  };
+  const insertMany = coalesce(
+    (batch: Array<Submit & { id: string }>) => withoutDeadlock(() => insertRuns(pool, batch)),
+    200,
+  );
+  return async (submit) => accepted(pool, submit, await insertMany({ ...submit, id: newId() }));
 }
 
-async function insertRuns(pool: pg.Pool, batch: Array<Submit & { id: string }>): Promise<Outcome[]> {
+/**
+ * Accepts one submit in a transaction of the caller, together with what the caller writes there.
+ * @public
+ */
+export async function submitWithin(client: pg.ClientBase, submit: Submit): Promise<Accepted> {
+  const [outcome] = await insertRuns(client, [{ ...submit, id: newId() }]);
+  if (outcome === undefined) throw new TypeError('an insert answers once per submit');
+  return await accepted(client, submit, outcome);
+}
+
+type Client = Pick<pg.ClientBase, 'query'>;
+
+async function accepted(client: Client, submit: Submit, outcome: Outcome): Promise<Accepted> {
+  const { id: runId, number, asOf, submittedAt, future } = outcome;
+  if (number !== null) return { repeated: false, runId, number, asOf, submittedAt };
+  if (future !== true && submit.request !== null) return await earlierRun(client, submit.request);
+  throw new DomainError(
+    'as-of-in-future',
+    `asOf is ${submit.asOf}, which has not happened yet by the server's clock. Leave it out to take this moment.`,
+  );
+}
+
+async function insertRuns(client: Client, batch: Array<Submit & { id: string }>): Promise<Outcome[]> {
   const values = [JSON.stringify(batch.map(({ request, ...submit }) => ({ ...submit, ...request })))];
-  const answer = await withoutDeadlock(() => pool.query<Outcome>({ ...insertStatement, values }));
-  return answer.rows;
+  return (await client.query<Outcome>({ ...insertStatement, values })).rows;
 }
 
 const deadlockDetected = '40P01';
@@ -125,8 +146,8 @@ async function withoutDeadlock<T>(task: () => Promise<T>, attemptsLeft = 5): Pro
   }
 }
 
-async function earlierRun(pool: pg.Pool, request: NonNullable<Submit['request']>): Promise<Accepted> {
-  const found = await pool.query<{ route: string; body_sha256: string; resource_id: string }>(
+async function earlierRun(client: Client, request: NonNullable<Submit['request']>): Promise<Accepted> {
+  const found = await client.query<{ route: string; body_sha256: string; resource_id: string }>(
     'select route, body_sha256, resource_id from idempotency_keys where token_id = $1 and key = $2',
     [request.tokenId, request.key],
   );

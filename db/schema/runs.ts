@@ -2,7 +2,9 @@ import { sql } from 'drizzle-orm';
 import { boolean, index, integer, jsonb, pgTable, primaryKey, text, unique, uuid, bigint } from 'drizzle-orm/pg-core';
 import type { Plan } from '#core/plan.ts';
 import type { ProjectConfig } from '#core/project.ts';
+import { defaultPriority, type Priority } from '#core/priority.ts';
 import type { Failure, GateResult, RunStatus } from '#core/run.ts';
+import type { Trigger } from '#core/trigger.ts';
 import { blobs } from './blobs.ts';
 import { exactInstant, instant } from './columns.ts';
 import { projects } from './projects.ts';
@@ -42,6 +44,9 @@ export const runs = pgTable(
     reuse: boolean('reuse').notNull().default(true),
     likeRunId: uuid('like_run_id'),
     resumedFrom: uuid('resumed_from'),
+    /** Null when a person submitted it. */
+    trigger: jsonb('trigger').$type<Trigger>(),
+    priority: integer('priority').$type<Priority>().notNull().default(defaultPriority),
 
     // What resolve-commit found; write-once.
     branch: text('branch'),
