@@ -10,12 +10,13 @@ import { untilStopped } from '#worker/until-stopped.ts';
 import { ensureFirstToken } from './first-token.ts';
 import { startApi } from './start.ts';
 
-await untilStopped(async () => {
+const log = createLogger('info');
+
+await untilStopped(log, async () => {
   const env = readEnvironment();
   const config = readTeamConfig(env);
   await mkdir(config.home, { recursive: true, mode: 0o700 });
   const secrets = await readSecrets(config.home, env);
-  const log = createLogger('info');
   const parts = await openParts(config, { databaseUrl: config.database.appUrl }, log);
   try {
     await ensureFirstToken(parts.connection.db, join(config.home, 'token'));

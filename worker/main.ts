@@ -6,7 +6,7 @@ import { readTeamConfig, type TeamConfig } from '#config/config.ts';
 import { ConfigError, readEnvironment } from '#config/env.ts';
 import { readSecrets, type Secrets } from '#config/secrets.ts';
 import { startControlWorker } from './control-worker.ts';
-import { createLogger, type Logger } from './logger.ts';
+import { createLogger } from './logger.ts';
 import { identifyNode } from './node/node.ts';
 import { openMirrors, openParts, openWorkerParts } from './parts.ts';
 import { startStageWorker } from './stage-worker.ts';
@@ -22,7 +22,9 @@ interface Arguments {
   pool: string | null;
 }
 
-await untilStopped(async () => {
+const log = createLogger('info');
+
+await untilStopped(log, async () => {
   const { role, pool } = readArguments();
   const env = readEnvironment();
   const config = readTeamConfig(pool === null ? env : { ...env, ASSAY_POOL: pool });
@@ -30,8 +32,7 @@ await untilStopped(async () => {
   // Stages run as another account, which has to pass through to what is theirs.
   if (process.getuid?.() === 0) await chmod(config.home, 0o711);
   const secrets = await readSecrets(config.home, env);
-  const log = createLogger('info');
-  const worker = await startWorker(role, config, secrets, log);
+  const worker = await startWorker(role, config, secrets);
   const closeHealth = await answerHealth(config.healthPort, role);
   log.info({ role, pool: role === 'stage' ? config.pool.name : undefined }, 'the worker is ready');
   return {
@@ -52,7 +53,7 @@ function readArguments(): Arguments {
   return { role, pool: values.pool ?? null };
 }
 
-async function startWorker(role: Role, config: TeamConfig, secrets: Secrets, log: Logger): Promise<RunningWorker> {
+async function startWorker(role: Role, config: TeamConfig, secrets: Secrets): Promise<RunningWorker> {
   const places = { databaseUrl: config.database.appUrl, temporal: config.temporal };
   const parts = await openParts(config, places, log);
   try {

@@ -4,7 +4,8 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { killable } from '#test/support/assay-process.ts';
+import { freePort } from '#embedded/ports.ts';
+import { assayProcess } from '#test/support/assay-process.ts';
 import { killLoop } from '#test/support/kill-loop.ts';
 
 let home: string;
@@ -18,9 +19,10 @@ beforeAll(async () => {
 afterAll(() => rm(home, { recursive: true, force: true }));
 
 it('every accepted run ends rightly and once although each process of the stack is killed, and nothing is left', async () => {
-  const kinds = [...killable].toSorted();
+  const system = assayProcess(home, await freePort(), { ASSAY_SLOTS: '3' });
+  const kinds = [...system.kinds].toSorted();
   const kills = kinds.length;
-  const report = await killLoop({ home, seed: 7, kinds, kills, pauseMs: [300, 1_500], lines: 80, openRunsMax: 3 });
+  const report = await killLoop({ system, seed: 7, kinds, kills, pauseMs: [300, 1_500], lines: 80, openRunsMax: 3 });
   expect(report.violations).toEqual([]);
   expect(Object.values(report.kills).reduce((sum, n) => sum + n, 0)).toBe(kills);
   expect(report.accepted).toBeGreaterThan(0);

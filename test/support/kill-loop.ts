@@ -1,8 +1,7 @@
-// Runs are submitted all the time while processes of the stack are killed; afterwards everything has to be as if nothing
-// had happened. By hand: node test/support/kill-loop.ts --kills 60 --seed 1
+// Runs are submitted all the time while processes are killed; afterwards everything has to be as if nothing had happened.
+// By hand: node test/support/kill-loop.ts --kills 60 --seed 1, and with --team on the processes of a team's set-up.
 import { execFile } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,11 +10,39 @@ import { parseArgs, promisify } from 'node:util';
 import { Client as TemporalClient, Connection } from '@temporalio/client';
 import pg from 'pg';
 import { freePort } from '#embedded/ports.ts';
+import type { Client } from '#sdk/client.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
-import { type AssayProcess, assayProcess, type Killable, killable } from './assay-process.ts';
+import { assayProcess } from './assay-process.ts';
+import { teamSystem } from './team-system.ts';
+
+/** What is struck: the whole of Assay, as one process with its servers or as many. */
+export interface System {
+  client(): Client;
+  /** Kinds of processes that may be killed. */
+  kinds: readonly string[];
+  /** Kinds that watch stages; their successors adopt the launches that they left. */
+  watchers: readonly string[];
+  start(): Promise<void>;
+  /** Processes of this kind that live now; for stages and their supervisors with the launch. */
+  find(kind: string): Array<{ pid: number; launch: string | null }>;
+  /** The launches that a watcher of this kind leaves behind when it dies now, with the pids of their supervisors. */
+  watchedBy(kind: string): Array<{ pid: number; launch: string }>;
+  /** Ends the process; resolves when it is gone. False when it was gone already. */
+  kill(kind: string, pid: number): Promise<boolean>;
+  /** Starts what does not start again by itself. Answers what is wrong when it should not have ended. */
+  revive(killed: string, random: () => number): Promise<string | null>;
+  ready(): Promise<void>;
+  services(): Promise<{ ownerUrl: string; temporal: string }>;
+  isWhole(sha256: string): Promise<boolean>;
+  /** Names of launches and of workspaces that are on disk. */
+  launches(): string[];
+  workspaces(): Promise<string[]>;
+  /** Stops everything in order. */
+  stop(): Promise<void>;
+}
 
 export interface KillLoopOptions {
-  home: string;
+  system: System;
   seed: number;
   kills: number;
   /** Between two kills, milliseconds; chosen evenly. */
@@ -23,12 +50,12 @@ export interface KillLoopOptions {
   /** Lines that the long stage prints, one each 50 ms. */
   lines: number;
   openRunsMax: number;
-  kinds?: readonly Killable[];
+  kinds?: readonly string[];
   say?: (line: string) => void;
 }
 
 export interface KillReport {
-  kills: Partial<Record<Killable, number>>;
+  kills: Record<string, number>;
   accepted: number;
   succeeded: number;
   failed: number;
@@ -75,62 +102,53 @@ interface Witness {
 }
 
 export async function killLoop(options: KillLoopOptions): Promise<KillReport> {
+  const { system } = options;
   const say = options.say ?? (() => undefined);
   const random = createRandom(options.seed);
-  const assay = assayProcess(options.home, await freePort(), { ASSAY_SLOTS: '3' });
-  await assay.start();
+  await system.start();
   const project = `chaos-${randomUUID().slice(0, 8)}`;
-  const commit = await sendProject(assay, project, {
+  const commit = await sendProject(system, project, {
     'train.py': train(options.lines),
     'assay.yaml': projectFile.replace('MODEL', project),
   });
   const submitted: Submitted[] = [];
   const witness: Witness = { running: new Map(), struck: new Set() };
-  const kills: Partial<Record<Killable, number>> = {};
+  const kills: Record<string, number> = {};
   const violations: string[] = [];
   const stopping = new AbortController();
-  const submitting = keepSubmitting(assay, project, commit, options.openRunsMax, submitted, stopping.signal);
-  const kinds = options.kinds ?? killable;
+  const submitting = keepSubmitting(system, project, commit, options.openRunsMax, submitted, stopping.signal);
+  const kinds = options.kinds ?? system.kinds;
   for (let delivered = 0, turn = 0; delivered < options.kills; turn += 1) {
-    const kind = kinds[turn % kinds.length] as Killable;
+    const kind = kinds[turn % kinds.length] as string;
     // What is not there at its turn, such as a stage between two runs, is waited for a little.
     await sleep(between(random, options.pauseMs));
-    // Every other kill of the main process waits for a stage that is to be adopted.
-    const awaited = kind === 'main' && (kills.main ?? 0) % 2 === 0 ? 'stage' : kind;
+    // Every other kill of a watcher waits for a stage that is to be adopted.
+    const awaitsStage = system.watchers.includes(kind) && (kills[kind] ?? 0) % 2 === 0;
+    const isThere = () => (awaitsStage ? system.watchedBy(kind).length > 0 : system.find(kind).length > 0);
     const end = Date.now() + 10_000;
-    while (assay.find(awaited).length === 0 && Date.now() < end) await sleep(50);
-    if (await strike(assay, kind, random, witness)) {
+    while (!isThere() && Date.now() < end) await sleep(50);
+    if (await strike(system, kind, random, witness)) {
       delivered += 1;
       kills[kind] = (kills[kind] ?? 0) + 1;
       say(`${delivered}/${options.kills} ${kind}; ${submitted.length} runs accepted`);
     }
-    if (!assay.isRunning()) {
-      if (kind !== 'main') violations.push(`the stack gave up after a kill of ${kind}: ${assay.lastWords()}`);
-      await sleep(between(random, [0, 2_000]));
-      assay.spawn();
-      // Half of the time the next kill meets a stack that is still starting.
-      if (random() < 0.5) await assay.ready();
-    }
+    const wrong = await system.revive(kind, random);
+    if (wrong !== null) violations.push(wrong);
   }
-  assay.spawn();
-  await assay.ready();
+  await system.start();
   stopping.abort();
   await submitting;
   const quietFrom = Date.now();
-  violations.push(...(await waitForEnds(assay, submitted, 240_000)));
+  violations.push(...(await waitForEnds(system, submitted, 240_000)));
   const quietMs = Date.now() - quietFrom;
-  const found = await judge(assay, submitted, witness, options.lines);
-  await assay.kill('SIGTERM');
-  violations.push(...found.violations, ...(await leftovers(assay, submitted)));
+  const found = await judge(system, submitted, witness, options.lines);
+  await system.stop();
+  violations.push(...found.violations, ...(await leftovers(system, submitted)));
   return { ...found.numbers, kills, accepted: submitted.length, quietMs, violations };
 }
 
 /** Makes a project of one commit with these files and answers the commit. */
-export async function sendProject(
-  assay: AssayProcess,
-  project: string,
-  files: Record<string, string>,
-): Promise<string> {
+export async function sendProject(system: System, project: string, files: Record<string, string>): Promise<string> {
   const checkout = await mkdtemp(join(tmpdir(), 'assay-kill-'));
   const run = promisify(execFile);
   const git = async (...args: string[]) => (await run('git', ['-C', checkout, ...args])).stdout.trim();
@@ -140,7 +158,7 @@ export async function sendProject(
   await git('-c', 'user.name=Ada', '-c', 'user.email=ada@example.org', 'commit', '-q', '-m', 'try');
   const commit = await git('rev-parse', 'HEAD');
   await git('bundle', 'create', '-q', 'all.bundle', 'main');
-  const client = assay.client();
+  const client = system.client();
   await client.projects.create({ name: project });
   await client.code.sendBundle(project, commit, await readFile(join(checkout, 'all.bundle')));
   await rm(checkout, { recursive: true, force: true });
@@ -149,7 +167,7 @@ export async function sendProject(
 
 /** A submit without an answer is repeated with its key until there is one, as every client should. */
 async function keepSubmitting(
-  assay: AssayProcess,
+  system: System,
   project: string,
   commit: string,
   openMax: number,
@@ -159,10 +177,10 @@ async function keepSubmitting(
   let key: string | null = null;
   while (!stop.aborted || key !== null) {
     try {
-      const open = await assay.client().runs.list({ project, status: 'queued,running,waiting', limit: 100 });
+      const open = await system.client().runs.list({ project, status: 'queued,running,waiting', limit: 100 });
       if (key !== null || open.items.length < openMax) {
         key ??= randomUUID();
-        const run = await assay.client().runs.submit(project, { commit }, { idempotencyKey: key });
+        const run = await system.client().runs.submit(project, { commit }, { idempotencyKey: key });
         submitted.push({ id: run.id, at: Date.now() });
         key = null;
       }
@@ -178,30 +196,20 @@ function isOutage(error: unknown): boolean {
   return name === 'UnreachableError' || (status ?? 0) >= 500;
 }
 
-async function strike(assay: AssayProcess, kind: Killable, random: () => number, witness: Witness): Promise<boolean> {
-  const found = assay.find(kind);
+async function strike(system: System, kind: string, random: () => number, witness: Witness): Promise<boolean> {
+  const found = system.find(kind);
   const target = found[Math.floor(random() * found.length)];
   if (target === undefined) return false;
-  if (kind === 'main') {
-    for (const { pid, launch } of assay.find('supervisor')) if (launch !== null) witness.running.set(launch, pid);
-    await assay.kill('SIGKILL');
-    return true;
+  if (system.watchers.includes(kind)) {
+    for (const { pid, launch } of system.watchedBy(kind)) witness.running.set(launch, pid);
   }
   if (target.launch !== null) witness.struck.add(target.launch);
-  try {
-    process.kill(target.pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-    return false;
-  }
-  // A stack that gives up takes a moment to say so.
-  await sleep(200);
-  return true;
+  return await system.kill(kind, target.pid);
 }
 
-async function waitForEnds(assay: AssayProcess, submitted: Submitted[], withinMs: number): Promise<string[]> {
+async function waitForEnds(system: System, submitted: Submitted[], withinMs: number): Promise<string[]> {
   const open = new Set(submitted.map(({ id }) => id));
-  const client = assay.client();
+  const client = system.client();
   const end = Date.now() + withinMs;
   while (open.size > 0 && Date.now() < end) {
     for (const id of open) {
@@ -222,10 +230,10 @@ interface AttemptRow {
   class: string | null;
 }
 
-async function judge(assay: AssayProcess, submitted: Submitted[], witness: Witness, lines: number) {
+async function judge(system: System, submitted: Submitted[], witness: Witness, lines: number) {
   const violations: string[] = [];
   const numbers = { succeeded: 0, failed: 0, attempts: 0, lost: 0, adopted: 0, slowestMs: 0 };
-  const services = await servicesOf(assay.home);
+  const services = await system.services();
   const db = new pg.Client({ connectionString: services.ownerUrl });
   await db.connect();
   const connection = await Connection.connect({ address: services.temporal });
@@ -286,10 +294,10 @@ async function judge(assay: AssayProcess, submitted: Submitted[], witness: Witne
         const paths = artifacts.map(({ step, path }) => `${step}/${path}`).toSorted();
         const expected = ['prepare/prepared.txt', 'report/report.txt', 'train/model/weights.txt'];
         if (paths.join() !== expected.join()) say(`artifacts ${paths.join()}`);
-        for (const { sha256 } of artifacts) if (!(await isWhole(assay.home, sha256))) say(`blob ${sha256} is damaged`);
-        const weights = await (await assay.client().artifacts.open(id, 'model/weights.txt')).text();
+        for (const { sha256 } of artifacts) if (!(await system.isWhole(sha256))) say(`blob ${sha256} is damaged`);
+        const weights = await (await system.client().artifacts.open(id, 'model/weights.txt')).text();
         if (weights !== `${id}\n`) say(`the model says ${weights}`);
-        const log = await (await assay.client().logs.open(id, { step: 'train' })).text();
+        const log = await (await system.client().logs.open(id, { step: 'train' })).text();
         const wrong = logFault(log, lines);
         if (wrong !== null) say(wrong);
       } else {
@@ -322,35 +330,10 @@ function logFault(log: string, lines: number): string | null {
   return rest.length === lines ? null : `the log has ${rest.length} of ${lines} lines`;
 }
 
-async function isWhole(home: string, sha256: string): Promise<boolean> {
-  const hash = createHash('sha256');
-  const path = join(home, 'blobs', 'objects', sha256.slice(0, 2), sha256);
-  try {
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
-  return hash.digest('hex') === sha256;
-}
-
-/** How the servers of a stack in this home are reached. */
-export async function servicesOf(home: string): Promise<{ ownerUrl: string; temporal: string }> {
-  const ports = JSON.parse(await readFile(join(home, 'ports.json'), 'utf8')) as Record<string, number>;
-  const state = JSON.parse(await readFile(join(home, 'postgres.json'), 'utf8')) as {
-    passwords: { assay_owner: string };
-  };
-  return {
-    ownerUrl: `postgres://assay_owner:${state.passwords.assay_owner}@127.0.0.1:${ports.postgres}/assay`,
-    temporal: `127.0.0.1:${ports.temporal}`,
-  };
-}
-
 /** After an orderly stop nothing of the runs is on the machine: no launch, no directory, no process. */
-async function leftovers(assay: AssayProcess, submitted: Submitted[]): Promise<string[]> {
-  const found = assay.launches().map((name) => `launch ${name} is left`);
-  const work = await readdir(join(assay.home, 'node', 'work'));
-  found.push(...work.map((name) => `directory ${name} is left`));
+async function leftovers(system: System, submitted: Submitted[]): Promise<string[]> {
+  const found = system.launches().map((name) => `launch ${name} is left`);
+  found.push(...(await system.workspaces()).map((name) => `directory ${name} is left`));
   const ids = new Set(submitted.map(({ id }) => id));
   for (const pid of (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry))) {
     const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
@@ -385,18 +368,22 @@ if (process.argv[1] === import.meta.filename) {
       only: { type: 'string' },
       lines: { type: 'string', default: '140' },
       'pause-max': { type: 'string', default: '5000' },
+      team: { type: 'boolean', default: false },
     },
   });
   const home = values.home ?? (await mkdtemp(join(tmpdir(), 'assay-kill-home-')));
   await chmod(home, 0o711);
+  const system = values.team
+    ? teamSystem({ home, stageWorkers: 3, slots: 2 })
+    : assayProcess(home, await freePort(), { ASSAY_SLOTS: '3' });
   const report = await killLoop({
-    home,
+    system,
     seed: Number(values.seed),
     kills: Number(values.kills),
     pauseMs: [Math.min(1_000, Number(values['pause-max']) / 5), Number(values['pause-max'])],
     lines: Number(values.lines),
     openRunsMax: 5,
-    ...(values.only === undefined ? {} : { kinds: values.only.split(',') as Killable[] }),
+    ...(values.only === undefined ? {} : { kinds: values.only.split(',') }),
     say: (line) => void process.stdout.write(`${line}\n`),
   });
   process.stdout.write(`${JSON.stringify(report, null, 2)}\n`);

@@ -9,8 +9,8 @@ import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { freePort } from '#embedded/ports.ts';
 import type { Client } from '#sdk/client.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
-import { type AssayProcess, assayProcess } from './assay-process.ts';
-import { sendProject, servicesOf } from './kill-loop.ts';
+import { type AssayProcess, assayProcess, servicesOf } from './assay-process.ts';
+import { sendProject } from './kill-loop.ts';
 import { until } from './stack.ts';
 
 const folder = fileURLToPath(new URL('../histories', import.meta.url));
@@ -58,7 +58,7 @@ async function cancelRunning(assay: AssayProcess, client: Client, runId: string)
 
 async function killMain(assay: AssayProcess, _client: Client, runId: string): Promise<void> {
   await stageRuns(assay, runId);
-  await assay.kill('SIGKILL');
+  await assay.end('SIGKILL');
   await assay.start();
 }
 
@@ -110,6 +110,6 @@ try {
     process.stdout.write(`${name}: ${history.events.length} events\n`);
   }
 } finally {
-  await assay.kill('SIGTERM');
+  await assay.end('SIGTERM');
   await rm(home, { recursive: true, force: true });
 }

@@ -1,0 +1,53 @@
+// The processes of a team's set-up as something that a kill loop can strike.
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { System } from './kill-loop.ts';
+import { until } from './stack.ts';
+import { isWholeOnDisk, launchesIn, stageProcesses } from './stage-processes.ts';
+import { startTopology, type Topology, type TopologyOptions } from './topology.ts';
+
+export function teamSystem(options: TopologyOptions): System {
+  let topology: Topology | null = null;
+  const stageWorkers = Array.from({ length: options.stageWorkers }, (_, index) => `stage-${index + 1}`);
+  const homes = stageWorkers.map((name) => join(options.home, name));
+  const running = () => {
+    if (topology === null) throw new Error('The system was not started.');
+    return topology;
+  };
+  return {
+    kinds: ['postgres', 'temporal', 'api', 'control', ...stageWorkers, 'supervisor', 'stage'],
+    watchers: stageWorkers,
+    client: () => running().client(),
+    async start() {
+      topology ??= await startTopology(options);
+      await this.ready();
+    },
+    async ready() {
+      await until(async () => (await fetch(`${running().url}/ready`).catch(() => null))?.ok === true);
+    },
+    find(kind) {
+      if (kind === 'supervisor' || kind === 'stage') return homes.flatMap((home) => stageProcesses(home, kind));
+      const pid = running().pid(kind);
+      return pid === undefined ? [] : [{ pid, launch: null }];
+    },
+    watchedBy: (kind) => stageProcesses(join(options.home, kind), 'supervisor'),
+    async kill(_kind, pid) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+        return false;
+      }
+      await sleep(200);
+      return true;
+    },
+    // Every process is started again by itself, as docker-compose.yml has it.
+    revive: () => Promise.resolve(null),
+    services: () => Promise.resolve({ ownerUrl: running().databaseUrls.owner, temporal: running().temporalAddress }),
+    isWhole: (sha256) => isWholeOnDisk(join(options.home, 'blobs'), sha256),
+    launches: () => homes.flatMap(launchesIn),
+    workspaces: async () => (await Promise.all(homes.map((home) => readdir(join(home, 'node', 'work'))))).flat(),
+    stop: () => running().stop(),
+  };
+}
