@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installGoProgram, versitygw } from './setup/go-program.mjs';
 import { installPackages, pinnedNode } from './setup/packages.mjs';
 import { checkPrerequisites } from './setup/prerequisites.mjs';
 import { SetupError } from './setup/progress.mjs';
@@ -33,6 +34,7 @@ async function main() {
   const env = { NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'), ...process.env };
   if (python !== 'python3') env.ASSAY_PYTHON = python;
   if (!process.env.ASSAY_TEMPORAL_ADDRESS) env.ASSAY_TEMPORAL_BIN = await installTemporal();
+  if (what === 'test') await installGoProgram(versitygw);
   return runProgram([...program, ...rest], env);
 }
 

@@ -2,15 +2,16 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { findTemporalProgram, programCache } from '../temporal-program.mjs';
+import { buildGoProgram } from './go-build.mjs';
 import { SetupError, withProgress } from './progress.mjs';
+import { alone } from './single-flight.mjs';
 
 /** The newest version that `go install` accepts; later ones have a replace directive in go.mod. */
 const version = '1.5.1';
+const goProgram = { name: 'temporal', module: 'github.com/temporalio/cli/cmd/temporal', version };
 const downloadTimeoutMs = 180_000;
 const connectTimeoutMs = 8_000;
 
@@ -31,7 +32,7 @@ export async function installTemporal() {
   if (found) return found;
   const cache = programCache();
   await makeCache(cache);
-  return alone(join(cache, 'temporal.lock'), async () => {
+  return alone('Temporal', join(cache, 'temporal.lock'), async () => {
     // Another set-up may have finished it while this one waited.
     const meanwhile = await findTemporalProgram();
     if (meanwhile) return meanwhile;
@@ -39,7 +40,7 @@ export async function installTemporal() {
     await mkdir(draft, { recursive: true });
     try {
       const reasons = [];
-      for (const way of [download, build]) {
+      for (const way of [download, buildGoProgram.bind(null, goProgram)]) {
         const problem = await way(draft);
         if (problem === null) return await putInPlace(join(draft, 'temporal'), join(cache, 'temporal'));
         reasons.push(problem);
@@ -109,44 +110,6 @@ function reason(error) {
 }
 
 /**
- * @param {string} draft
- * @returns {Promise<string | null>} why it did not work, or null
- */
-async function build(draft) {
-  if ((await run('go', ['version'], { stdio: 'ignore' })) !== 0) return 'Go, which could build it, is not installed';
-  // Three gigabytes that nobody needs afterwards. They stay when the build is interrupted, so that it continues.
-  const scratch = join(programCache(), 'go-build');
-  const go = spawn('go', ['install', '-ldflags', '-s -w', `github.com/temporalio/cli/cmd/temporal@v${version}`], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: {
-      ...process.env,
-      GOBIN: draft,
-      GOMODCACHE: join(scratch, 'modules'),
-      GOCACHE: join(scratch, 'objects'),
-      CGO_ENABLED: '0',
-      GOFLAGS: '-modcacherw',
-    },
-  });
-  const said = text(go.stderr);
-  const [code] = await withProgress(
-    `Building Temporal ${version} with Go (once, two to five minutes)`,
-    once(go, 'close'),
-  );
-  if (code !== 0) return `go install failed (exit ${code}): ${complaints(await said)}`;
-  await rm(scratch, { recursive: true, force: true });
-  return null;
-}
-
-/**
- * The build names each of the hundreds of modules it downloads; what matters is what it says after that.
- * @param {string} said
- */
-function complaints(said) {
-  const lines = said.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('go: downloading '));
-  return lines.slice(-5).join('\n');
-}
-
-/**
  * @param {string} program
  * @param {string[]} args
  * @param {import('node:child_process').SpawnOptions} [options]
@@ -165,47 +128,4 @@ async function putInPlace(from, to) {
   await chmod(from, 0o755);
   await rename(from, to);
   return to;
-}
-
-/**
- * Two set-ups do not build the same thing twice: the second waits for the first, and takes over when that one is gone.
- * @template T
- * @param {string} lock a file that holds the process id of who works
- * @param {() => Promise<T>} work
- * @returns {Promise<T>}
- */
-async function alone(lock, work) {
-  let saidSo = false;
-  while (!(await take(lock))) {
-    if (!saidSo) console.error('Another set-up is getting Temporal; waiting for it …');
-    saidSo = true;
-    await sleep(500);
-  }
-  try {
-    return await work();
-  } finally {
-    await rm(lock, { force: true });
-  }
-}
-
-/** @param {string} lock */
-async function take(lock) {
-  try {
-    await writeFile(lock, String(process.pid), { flag: 'wx' });
-    return true;
-  } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EEXIST') throw error;
-    const holder = Number(await readFile(lock, 'utf8').catch(() => '0'));
-    if (holder > 0 && !isAlive(holder)) await rm(lock, { force: true });
-    return false;
-  }
-}
-
-/** @param {number} pid */
-function isAlive(pid) {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return /** @type {NodeJS.ErrnoException} */ (error).code === 'EPERM';
-  }
 }

@@ -10,6 +10,7 @@ import { type Guard, startGuard } from '#embedded/guard.ts';
 import { freePort } from '#embedded/ports.ts';
 import { postgresOn, preparePostgres } from '#embedded/postgres.ts';
 import { prepareTemporal, temporalOn } from '#embedded/temporal.ts';
+import { s3ServerIn } from './s3-server.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -23,6 +24,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const started = new Map<string, Promise<unknown>>();
   const starters: Record<string, (guard: Guard, home: string) => Promise<unknown>> = {
     '/postgres': startPostgres,
+    '/s3': startS3,
     '/temporal': startTemporal,
   };
 
@@ -63,6 +65,14 @@ async function startPostgres(guard: Guard, home: string) {
   guard.start(postgres.service);
   await Promise.race([postgres.ready(), guard.failure]);
   return postgres.urls;
+}
+
+async function startS3(guard: Guard, home: string) {
+  const server = await s3ServerIn(home);
+  guard.start(server.service);
+  await Promise.race([server.ready(), guard.failure]);
+  const { endpoint, region, credentials, folder } = server;
+  return { endpoint, region, credentials, folder };
 }
 
 async function startTemporal(guard: Guard, home: string) {
