@@ -16,6 +16,22 @@ export const versitygw = {
   version: '1.8.0',
 };
 
+/** The server of a team's set-up, which keeps its histories in PostgreSQL. @type {GoProgram} */
+export const temporalServer = {
+  name: 'temporal-server',
+  module: 'go.temporal.io/server/cmd/server',
+  version: '1.32.1',
+  binary: 'server',
+};
+
+/** Makes and upgrades the schema of that server. @type {GoProgram} */
+export const temporalSqlTool = {
+  name: 'temporal-sql-tool',
+  module: 'go.temporal.io/server/cmd/tools/sql',
+  version: '1.32.1',
+  binary: 'sql',
+};
+
 /**
  * @param {GoProgram} program
  * @param {string} [configured] a path that was given; taken as it is, or refused

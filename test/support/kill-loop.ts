@@ -125,7 +125,7 @@ export async function killLoop(options: KillLoopOptions): Promise<KillReport> {
     // Every other kill of a watcher waits for a stage that is to be adopted.
     const awaitsStage = system.watchers.includes(kind) && (kills[kind] ?? 0) % 2 === 0;
     const isThere = () => (awaitsStage ? system.watchedBy(kind).length > 0 : system.find(kind).length > 0);
-    const end = Date.now() + 10_000;
+    const end = Date.now() + (awaitsStage ? 30_000 : 10_000);
     while (!isThere() && Date.now() < end) await sleep(50);
     if (await strike(system, kind, random, witness)) {
       delivered += 1;
@@ -369,12 +369,13 @@ if (process.argv[1] === import.meta.filename) {
       lines: { type: 'string', default: '140' },
       'pause-max': { type: 'string', default: '5000' },
       team: { type: 'boolean', default: false },
+      s3: { type: 'boolean', default: false },
     },
   });
   const home = values.home ?? (await mkdtemp(join(tmpdir(), 'assay-kill-home-')));
   await chmod(home, 0o711);
   const system = values.team
-    ? teamSystem({ home, stageWorkers: 3, slots: 2 })
+    ? teamSystem({ home, stageWorkers: 3, slots: 2, s3: values.s3 })
     : assayProcess(home, await freePort(), { ASSAY_SLOTS: '3' });
   const report = await killLoop({
     system,

@@ -7,7 +7,11 @@ import { until } from './stack.ts';
 import { isWholeOnDisk, launchesIn, stageProcesses } from './stage-processes.ts';
 import { startTopology, type Topology, type TopologyOptions } from './topology.ts';
 
-export function teamSystem(options: TopologyOptions): System {
+export interface TeamSystem extends System {
+  databaseUrls(): { owner: string; app: string };
+}
+
+export function teamSystem(options: TopologyOptions): TeamSystem {
   let topology: Topology | null = null;
   const stageWorkers = Array.from({ length: options.stageWorkers }, (_, index) => `stage-${index + 1}`);
   const homes = stageWorkers.map((name) => join(options.home, name));
@@ -16,7 +20,16 @@ export function teamSystem(options: TopologyOptions): System {
     return topology;
   };
   return {
-    kinds: ['postgres', 'temporal', 'api', 'control', ...stageWorkers, 'supervisor', 'stage'],
+    kinds: [
+      'postgres',
+      'temporal',
+      ...(options.s3 === true ? ['s3'] : []),
+      'api',
+      'control',
+      ...stageWorkers,
+      'supervisor',
+      'stage',
+    ],
     watchers: stageWorkers,
     client: () => running().client(),
     async start() {
@@ -44,8 +57,9 @@ export function teamSystem(options: TopologyOptions): System {
     },
     // Every process is started again by itself, as docker-compose.yml has it.
     revive: () => Promise.resolve(null),
+    databaseUrls: () => running().databaseUrls,
     services: () => Promise.resolve({ ownerUrl: running().databaseUrls.owner, temporal: running().temporalAddress }),
-    isWhole: (sha256) => isWholeOnDisk(join(options.home, 'blobs'), sha256),
+    isWhole: (sha256) => isWholeOnDisk(running().blobs, sha256),
     launches: () => homes.flatMap(launchesIn),
     workspaces: async () => (await Promise.all(homes.map((home) => readdir(join(home, 'node', 'work'))))).flat(),
     stop: () => running().stop(),

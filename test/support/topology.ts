@@ -4,28 +4,30 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type Guard, startGuard } from '#embedded/guard.ts';
 import { freePort, isFree } from '#embedded/ports.ts';
 import { postgresOn, preparePostgres } from '#embedded/postgres.ts';
-import { programCache } from '#embedded/temporal-program.mjs';
+import { installGoProgram, temporalServer, temporalSqlTool } from '#embedded/setup/go-program.mjs';
 import { type Client, createClient } from '#sdk/client.ts';
+import { s3ServerIn } from './s3-server.ts';
 import { until } from './stack.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const node = join(root, 'node_modules', '.bin', 'node');
-const path = [programCache(), '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(
-  delimiter,
-);
+const path = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(delimiter);
+const bucket = 'assay';
 
 export interface TopologyOptions {
   /** An empty directory that other accounts can pass through. */
   home: string;
   stageWorkers: number;
   slots: number;
+  /** Blobs in an S3 server of its own instead of a shared folder. */
+  s3?: boolean;
   /** On top of what every process of ours gets. */
   env?: Record<string, string>;
 }
@@ -33,13 +35,15 @@ export interface TopologyOptions {
 export interface Topology {
   url: string;
   client(): Client;
-  databaseUrls: { admin: string; owner: string; app: string };
+  databaseUrls: DatabaseUrls;
   temporalAddress: string;
   /** The process of this name that lives now: postgres, temporal, s3, api, control, stage-1 and so on. */
   pid(name: string): number | undefined;
   /** Ends that process, which is started again. */
   kill(name: string, signal: NodeJS.Signals): boolean;
   names: readonly string[];
+  /** The folder that holds `objects/`, also where an S3 server keeps it. */
+  blobs: string;
   /** Launches that the stage worker of this name holds. */
   launches(stageWorker: string): string[];
   log(name: string): string;
@@ -62,12 +66,9 @@ export async function startTopology(options: TopologyOptions): Promise<Topology>
 
 async function startAll(options: TopologyOptions, guard: Guard): Promise<Topology> {
   const { home } = options;
-  const files = await preparePostgres(home);
-  const postgres = postgresOn(files, await freePort());
-  guard.start(postgres.service);
-  await postgres.ready();
-  const { urls } = postgres;
-  const temporal = await startTemporal(home, guard, urls.admin);
+  const urls = await startDatabase(home, guard);
+  const temporal = await startTemporal(home, guard, urls);
+  const storage = options.s3 === true ? await startS3(home, guard) : onDisk(join(home, 'blobs'));
   const apiPort = await freePort();
   const url = `http://127.0.0.1:${apiPort}`;
   const common = {
@@ -76,7 +77,7 @@ async function startAll(options: TopologyOptions, guard: Guard): Promise<Topolog
     ASSAY_DATABASE_URL: urls.app,
     ASSAY_TEMPORAL_ADDRESS: temporal,
     ASSAY_SECRET_KEY: randomBytes(32).toString('base64'),
-    ASSAY_STORAGE_PATH: join(home, 'blobs'),
+    ...storage.env,
     ASSAY_PUBLIC_URL: url,
     NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'),
     ...certificates(),
@@ -102,7 +103,7 @@ async function startAll(options: TopologyOptions, guard: Guard): Promise<Topolog
       ASSAY_SLOTS: String(options.slots),
     });
   }
-  const names = ['postgres', 'temporal', 'api', 'control', ...stageWorkers];
+  const names = ['postgres', 'temporal', ...(options.s3 === true ? ['s3'] : []), 'api', 'control', ...stageWorkers];
   const client = () => createClient({ url, token: readFileSync(join(server, 'token'), 'utf8').trim() });
   const topology: Topology = {
     url,
@@ -110,6 +111,7 @@ async function startAll(options: TopologyOptions, guard: Guard): Promise<Topolog
     databaseUrls: urls,
     temporalAddress: temporal,
     names,
+    blobs: storage.blobs,
     pid: (name) => guard.pids().get(name),
     kill(name, signal) {
       const pid = guard.pids().get(name);
@@ -130,11 +132,79 @@ async function isReady(topology: Topology, stageWorkers: number): Promise<boolea
   return nodes.items.filter((found) => found.alive).length >= stageWorkers;
 }
 
-/** The roles and the schema are made by the very scripts that docker-compose.yml runs. */
-async function startTemporal(home: string, guard: Guard, adminUrl: string): Promise<string> {
-  const admin = new URL(adminUrl);
-  const password = randomBytes(24).toString('base64url');
-  await makeDatabases(admin, password);
+interface Storage {
+  env: Record<string, string>;
+  blobs: string;
+}
+
+function onDisk(blobs: string): Storage {
+  return { env: { ASSAY_STORAGE_PATH: blobs }, blobs };
+}
+
+async function startS3(home: string, guard: Guard): Promise<Storage> {
+  const server = await s3ServerIn(home);
+  guard.start(server.service);
+  await server.ready();
+  await mkdir(join(server.folder, bucket));
+  const env = {
+    ASSAY_STORAGE: 's3',
+    ASSAY_S3_ENDPOINT: server.endpoint,
+    ASSAY_S3_REGION: server.region,
+    ASSAY_S3_BUCKET: bucket,
+    ASSAY_S3_ACCESS_KEY_ID: server.credentials.accessKeyId,
+    ASSAY_S3_SECRET_ACCESS_KEY: server.credentials.secretAccessKey,
+  };
+  return { env, blobs: join(server.folder, bucket) };
+}
+
+interface DatabaseUrls {
+  owner: string;
+  app: string;
+  temporal: string;
+}
+
+/** The roles and databases are made by the very script that docker-compose.yml runs. */
+async function startDatabase(home: string, guard: Guard): Promise<DatabaseUrls> {
+  const postgres = postgresOn(await preparePostgres(home), await freePort());
+  guard.start(postgres.service);
+  const admin = new URL(postgres.urls.admin);
+  const superuser = {
+    PGHOST: admin.hostname,
+    PGPORT: admin.port,
+    PGPASSWORD: admin.password,
+    POSTGRES_USER: 'postgres',
+  };
+  const passwords = { ASSAY_OWNER_PASSWORD: "o'wner", ASSAY_APP_PASSWORD: 'a"pp', TEMPORAL_PASSWORD: randomPassword() };
+  const env = { PATH: path, ...superuser, ...passwords };
+  await until(() => answers(env));
+  await run(join(root, 'compose', 'postgres-roles.sh'), [], { env });
+  const url = (role: string, password: string, database: string) =>
+    `postgres://${role}:${encodeURIComponent(password)}@${admin.host}/${database}`;
+  return {
+    owner: url('assay_owner', passwords.ASSAY_OWNER_PASSWORD, 'assay'),
+    app: url('assay_app', passwords.ASSAY_APP_PASSWORD, 'assay'),
+    temporal: url('temporal', passwords.TEMPORAL_PASSWORD, 'temporal'),
+  };
+}
+
+async function answers(env: NodeJS.ProcessEnv): Promise<boolean> {
+  const asked = run('psql', ['--username=postgres', '--dbname=postgres', '--command=select 1'], { env });
+  return await asked.then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') throw new Error('psql is missing: install postgresql-client.', { cause: error });
+      return false;
+    },
+  );
+}
+
+function randomPassword(): string {
+  return randomBytes(24).toString('base64url');
+}
+
+async function startTemporal(home: string, guard: Guard, { temporal: url }: DatabaseUrls): Promise<string> {
+  const [server, tool] = [await installGoProgram(temporalServer), await installGoProgram(temporalSqlTool)];
+  const database = new URL(url);
   const directory = join(home, 'temporal');
   await mkdir(directory, { recursive: true });
   const [grpc, http, matching, history, worker, ...membership] = await lowPorts(9);
@@ -143,10 +213,10 @@ async function startTemporal(home: string, guard: Guard, adminUrl: string): Prom
     HOME: directory,
     LOG_LEVEL: 'error',
     DB: 'postgres12',
-    DB_PORT: admin.port,
-    POSTGRES_SEEDS: admin.hostname,
+    DB_PORT: database.port,
+    POSTGRES_SEEDS: database.hostname,
     POSTGRES_USER: 'temporal',
-    POSTGRES_PWD: password,
+    POSTGRES_PWD: database.password,
     NUM_HISTORY_SHARDS: '4',
     BIND_ON_IP: '127.0.0.1',
     FRONTEND_GRPC_PORT: String(grpc),
@@ -160,10 +230,12 @@ async function startTemporal(home: string, guard: Guard, adminUrl: string): Prom
     WORKER_MEMBERSHIP_PORT: String(membership[3]),
     DYNAMIC_CONFIG_FILE_PATH: join(root, 'compose', 'temporal-settings.yaml'),
   };
-  await run(join(root, 'compose', 'temporal-schema.sh'), [], { env: { ...env, SQL_PASSWORD: password } });
+  await run(join(root, 'compose', 'temporal-schema.sh'), [], {
+    env: { ...env, PATH: `${dirname(tool)}${delimiter}${path}`, SQL_PASSWORD: database.password },
+  });
   guard.start({
     name: 'temporal',
-    command: ['temporal-server', '--allow-no-auth', 'start'],
+    command: [server, '--allow-no-auth', 'start'],
     env,
     directory,
     stopSignal: 'SIGTERM',
@@ -171,19 +243,6 @@ async function startTemporal(home: string, guard: Guard, adminUrl: string): Prom
     log: join(home, 'logs', 'temporal.log'),
   });
   return `127.0.0.1:${grpc}`;
-}
-
-async function makeDatabases(admin: URL, password: string): Promise<void> {
-  const { default: pg } = await import('pg');
-  const client = new pg.Client({ connectionString: admin.href });
-  await client.connect();
-  try {
-    await client.query(`create role temporal login password '${password}'`);
-    for (const name of ['temporal', 'temporal_visibility'])
-      await client.query(`create database ${name} owner temporal`);
-  } finally {
-    await client.end();
-  }
 }
 
 async function migrate(env: NodeJS.ProcessEnv): Promise<void> {
