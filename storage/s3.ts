@@ -1,7 +1,15 @@
 // Blobs as objects of one bucket of an S3 server.
 import { DeleteObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { type BlobStore, type StoredBlob, isSha256 } from './blob-store.ts';
-import { type Bucket, type S3StoreOptions, asking, objectOf, objectsPrefix, openBucket } from './s3/bucket.ts';
+import {
+  type Bucket,
+  type S3StoreOptions,
+  asking,
+  objectOf,
+  objectsPrefix,
+  openBucket,
+  requireBucket,
+} from './s3/bucket.ts';
 import { copyFromBucket } from './s3/copy.ts';
 import { linkToBucket } from './s3/link.ts';
 import { sweepUploads } from './s3/multipart.ts';
@@ -37,11 +45,6 @@ export async function createS3Store(options: S3StoreOptions): Promise<BlobStore>
     sweep: async (olderThanMs) =>
       (await sweepSpool(bucket.spoolDir, olderThanMs)) + (await sweepUploads(bucket, olderThanMs)),
   };
-}
-
-async function requireBucket(bucket: Bucket): Promise<void> {
-  const command = new ListObjectsV2Command({ Bucket: bucket.name, Prefix: objectsPrefix(bucket), MaxKeys: 1 });
-  await asking(bucket, () => bucket.client.send(command));
 }
 
 /** The server says the same whether there was something or not, so it is asked before. */

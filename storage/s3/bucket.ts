@@ -1,11 +1,12 @@
 // Where an S3 store keeps what: `objects/ab/ab12…` below the prefix, and how its requests are sent.
-import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import { ListObjectsV2Command, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { getCACertificates } from 'node:tls';
 import { requireSha256 } from '#storage/blob-store.ts';
 import { type ByteBudget, createByteBudget } from './byte-budget.ts';
 import { signByChecksum } from './payload.ts';
+import { createRetries } from './retries.ts';
 import { troubleOf } from './trouble.ts';
 
 export interface S3StoreOptions {
@@ -25,6 +26,8 @@ export interface S3StoreOptions {
   extraCa: string | null;
   /** A folder of this machine for streams whose digest is not known yet. */
   spoolDir: string;
+  /** A socket on which nothing moves for so long is given up. Default: 30 s. */
+  silenceMs?: number;
 }
 
 export interface Bucket {
@@ -42,11 +45,8 @@ export interface Bucket {
   memory: ByteBudget;
 }
 
-/** An attempt that fails is repeated by the SDK with growing, jittered pauses; what lasts longer is the caller's to repeat. */
-const attemptsMax = 4;
 const connectMs = 5_000;
-/** A socket on which nothing moves for so long is given up. */
-const silenceMs = 30_000;
+const usualSilenceMs = 30_000;
 const joinSilenceMs = 15 * 60_000;
 const connectionsMax = 64;
 const memoryBytes = 64 * 1024 * 1024;
@@ -62,8 +62,7 @@ export function openBucket(options: S3StoreOptions): Bucket {
     forcePathStyle: options.pathStyle,
     ...(options.endpoint === null ? {} : { endpoint: options.endpoint }),
     ...(options.credentials === null ? {} : { credentials: options.credentials }),
-    maxAttempts: attemptsMax,
-    retryMode: 'standard',
+    retryStrategy: createRetries(),
     // Every put brings its own checksum, every full read is hashed by us: the SDK has nothing to add.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -78,6 +77,7 @@ export function openBucket(options: S3StoreOptions): Bucket {
         ...more,
       }),
     );
+  const silenceMs = options.silenceMs ?? usualSilenceMs;
   const publicEndpoint = options.publicEndpoint ?? options.endpoint;
   return {
     name: options.bucket,
@@ -110,4 +110,10 @@ export async function asking<T>(bucket: Bucket, request: () => Promise<T>): Prom
   } catch (error) {
     throw troubleOf(bucket, error);
   }
+}
+
+/** @throws StorageUnavailableError when the bucket is not there or may not be listed. */
+export async function requireBucket(bucket: Bucket): Promise<void> {
+  const command = new ListObjectsV2Command({ Bucket: bucket.name, Prefix: objectsPrefix(bucket), MaxKeys: 1 });
+  await asking(bucket, () => bucket.client.send(command));
 }

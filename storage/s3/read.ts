@@ -1,11 +1,11 @@
 // Reading from a bucket: a body that breaks off goes on where it stopped, and a full read is verified.
-import { GetObjectCommand, HeadBucketCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
+import { GetObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainError } from '#core/errors.ts';
 import { type BlobDigest, type ByteRange, type StoredBlob, blobCorrupt, blobMissing } from '#storage/blob-store.ts';
-import { type Bucket, asking, objectOf } from './bucket.ts';
+import { type Bucket, objectOf, requireBucket } from './bucket.ts';
 import { isNamed, statusOf, troubleOf } from './trouble.ts';
 
 /** Breaks of one body without a single byte between them; each further one is waited for twice as long. */
@@ -104,11 +104,7 @@ export async function statInBucket(bucket: Bucket, sha256: string): Promise<Stor
   } catch (error) {
     if (statusOf(error) !== 404) throw troubleOf(bucket, error);
     // An answer to HEAD has no words: a bucket that is gone looks like an object that is not there.
-    await asking(bucket, () => bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }))).catch((trouble) => {
-      throw statusOf((trouble as Error).cause) === 404
-        ? troubleOf(bucket, Object.assign(new Error('no such bucket', { cause: error }), { name: 'NoSuchBucket' }))
-        : trouble;
-    });
+    await requireBucket(bucket);
     return null;
   }
 }

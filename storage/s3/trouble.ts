@@ -25,6 +25,8 @@ const wrongCredentials = new Set([
   'SignatureDoesNotMatch',
   'InvalidToken',
   'InvalidClientTokenId',
+  // versitygw, with status 404.
+  'XAdminUserNotFound',
   'ExpiredToken',
   'TokenRefreshRequired',
 ]);
@@ -61,9 +63,11 @@ function sentence({ shown }: Where, failure: S3Failure): string {
     return `These credentials may not use ${shown} (${name}). Allow them to list, get, put and delete objects and to abort uploads there.`;
   if (status === undefined && wrongCertificate.test(`${code ?? ''} ${message}`))
     return `The certificate of ${shown} is not trusted (${code ?? message}). Give its authority in ASSAY_EXTRA_CA.`;
+  if (name === 'TimeoutError')
+    return `The server of ${shown} says nothing any more. See that it runs and can be reached.`;
   if (status === undefined)
     return `The server of ${shown} does not answer (${code ?? (message || name)}). See that it runs and that ASSAY_S3_ENDPOINT is right.`;
-  return `The server of ${shown} answered HTTP ${status} ${name}${message === '' || message === name ? '' : `: ${message}`}. Its own log says why.`;
+  return `The server of ${shown} answered HTTP ${status} ${name}${message === '' || message === name ? '' : `: ${message.replace(/\.+$/, '')}`}. Its own log says why.`;
 }
 
 export function statusOf(error: unknown): number | undefined {
