@@ -17,7 +17,7 @@ await untilStopped(log, async () => {
   const config = readTeamConfig(env);
   await mkdir(config.home, { recursive: true, mode: 0o700 });
   const secrets = await readSecrets(config.home, env);
-  const parts = await openParts(config, { databaseUrl: config.database.appUrl }, log);
+  const parts = await openParts(config, secrets, { databaseUrl: config.database.appUrl }, log);
   try {
     await ensureFirstToken(parts.connection.db, join(config.home, 'token'));
     const { connection, store, lakeEngine } = parts;

@@ -4,6 +4,7 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { type Problem, type ProblemCode, problemType } from '#contract/problems.ts';
 import { DomainError, type ErrorDetail } from '#core/errors.ts';
 import { isDatabaseUnavailable } from '#db/unavailable.ts';
+import { StorageUnavailableError } from '#storage/blob-store.ts';
 
 const statuses = {
   'invalid-request': [400, 'Invalid request'],
@@ -113,6 +114,9 @@ function refusalOf(error: FastifyError): Refusal {
   if (error instanceof DomainError) return { code: error.code, detail: error.message, errors: error.details };
   if (error instanceof HttpError) return { code: error.code, detail: error.message, headers: error.headers };
   if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error);
+  // Before the database: both know the same errors of the network, which this one wraps.
+  if (error instanceof StorageUnavailableError)
+    return unavailable('The blob store does not answer. Try again in a moment.');
   if (isDatabaseUnavailable(error)) {
     return unavailable('The database does not answer. Nothing was changed; try again in a moment.');
   }

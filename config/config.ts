@@ -2,14 +2,13 @@
 import { availableParallelism, homedir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ConfigError, type Environment, readEnvironment } from './env.ts';
+import { type StorageConfig, storageConfig, storageContradictions } from './storage.ts';
 
 export type DatabaseConfig = { kind: 'embedded' } | { kind: 'url'; appUrl: string; ownerUrl: string | null };
 
 export type TemporalConfig =
   | { kind: 'embedded'; program: string | null; uiPort: number | null }
   | { kind: 'address'; address: string; namespace: string; uiUrl: string | null };
-
-export type StorageConfig = { kind: 'disk'; path: string };
 
 export type RunnerConfig = { kind: 'process' };
 
@@ -79,7 +78,7 @@ export function readConfig(env: Environment = readEnvironment()): Config {
     api: apiConfig(env),
     database: databaseConfig(env),
     temporal: temporalConfig(env),
-    storage: { kind: 'disk', path: resolve(env.ASSAY_STORAGE_PATH ?? join(home, 'blobs')) },
+    storage: storageConfig(env, home),
     runner: { kind: 'process' },
     pool: poolConfig(env),
     installing: {
@@ -118,6 +117,7 @@ function contradictions(env: Environment): string[] {
       `ASSAY_TEMPORAL_UI_PORT and the API's port are both ${env.ASSAY_TEMPORAL_UI_PORT}: change one of them.`,
     );
   }
+  problems.push(...storageContradictions(env));
   return problems;
 }
 

@@ -40,10 +40,32 @@ const variables = {
   ASSAY_TEMPORAL_BIN: text,
   /** The Python that guards the servers, supervises stages and makes environments. Default: one found on PATH. */
   ASSAY_PYTHON: text,
-  /** Where blobs live. This build knows `disk`. */
-  ASSAY_STORAGE: oneOf(['disk']),
+  /** Where blobs live: `disk` or `s3`. Default: disk. */
+  ASSAY_STORAGE: oneOf(['disk', 's3']),
   /** Folder of the disk storage. Default: `blobs` in ASSAY_HOME. */
   ASSAY_STORAGE_PATH: text,
+  /** Address of the S3 server. Default: AWS. */
+  ASSAY_S3_ENDPOINT: url('http:', 'https:'),
+  /** The same server as people reach it, for links to downloads. Default: the endpoint. */
+  ASSAY_S3_PUBLIC_ENDPOINT: url('http:', 'https:'),
+  /** Region of the bucket. Default, with an endpoint: us-east-1. */
+  ASSAY_S3_REGION: text,
+  /** The bucket, which exists already. */
+  ASSAY_S3_BUCKET: text.regex(
+    /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+    'expected the name of a bucket: 3 to 63 small letters, digits, dots and dashes',
+  ),
+  /** What the keys of all blobs begin with, for a bucket that holds other things too. Default: nothing. */
+  ASSAY_S3_PREFIX: text.regex(
+    /^(?!\.)[\w.-]{1,100}(?:\/(?!\.)[\w.-]{1,100}){0,4}$/,
+    'expected names between slashes, for example team/assay',
+  ),
+  /** `yes` puts the bucket into the path of addresses, `no` into the host's name. Default: yes with an endpoint. */
+  ASSAY_S3_PATH_STYLE: oneOf(['yes', 'no']),
+  /** Key of an account that may use the bucket. Default: what the machine has (environment, profile, role). */
+  ASSAY_S3_ACCESS_KEY_ID: text,
+  /** The secret part of that key. */
+  ASSAY_S3_SECRET_ACCESS_KEY: text,
   /** What runs stages. This build knows `process`. */
   ASSAY_RUNNER: oneOf(['process']),
   /** `yes` lets projects name git remotes with private addresses. Default: no. */
@@ -64,7 +86,7 @@ const variables = {
   ASSAY_HEALTH_PORT: port,
   /** Python package index that environments are installed from. Default: PyPI. */
   ASSAY_INDEX_URL: url('http:', 'https:'),
-  /** PEM file with further certificate authorities to trust while installing and fetching. */
+  /** PEM file with further certificate authorities to trust while installing and fetching, and of the S3 server. */
   ASSAY_EXTRA_CA: text,
 } as const;
 

@@ -105,7 +105,7 @@ async function startPrograms(config: Config, services: Services, say: (line: str
     const [bundle] = await Promise.all([cachedWorkflowBundle(config.home, say), migrate(services.database.ownerUrl)]);
     const log = createLogger('warn', await logFile(config.home));
     const places = { databaseUrl: services.database.appUrl, temporal: services.temporal };
-    const parts = await openParts(config, places, log);
+    const parts = await openParts(config, secrets, places, log);
     undo.push(parts.close);
     const mirrors = openMirrors(config, secrets, parts);
     const tokenFile = join(config.home, 'token');

@@ -46,6 +46,13 @@ export interface ByteRange {
   end: number;
 }
 
+export interface LinkOptions {
+  /** Headers that the download is answered with; the caller sees to it that no browser shows or runs the bytes. */
+  disposition: string;
+  mediaType: string;
+  expiresInMs: number;
+}
+
 export interface BlobStore {
   stage(source: BlobSource, options?: PutOptions): Promise<StagedBlob>;
   put(source: BlobSource, options?: PutOptions): Promise<BlobDigest>;
@@ -57,6 +64,11 @@ export interface BlobStore {
   stat(sha256: string): Promise<StoredBlob | null>;
   /** True when there was something to delete. Callers hold the blob's row, see `collect.ts`. */
   delete(sha256: string): Promise<boolean>;
+  /**
+   * An address from which anybody who has it may download the blob until it expires; null from a store that gives none.
+   * Whether there is such a blob is not looked at.
+   */
+  link(sha256: string, options: LinkOptions): Promise<string | null>;
   /** In no particular order; blobs that come and go meanwhile may be left out. */
   list(): AsyncIterable<StoredBlob>;
   /** Removes what puts that died left behind longer ago than this; answers how many things that were. */
@@ -73,6 +85,14 @@ export class StorageFullError extends Error {
       { cause },
     );
     this.name = 'StorageFullError';
+  }
+}
+
+/** The store can not be reached or does not let us in. Not a refusal: the caller may try again. */
+export class StorageUnavailableError extends Error {
+  constructor(message: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'StorageUnavailableError';
   }
 }
 

@@ -39,6 +39,7 @@ export async function createDiskStore(options: DiskStoreOptions): Promise<BlobSt
     copyTo: (sha256, path, copyOptions) => copyTo(disk, sha256, path, copyOptions?.mode ?? 0o644),
     stat: (sha256) => statBlob(disk, sha256),
     delete: (sha256) => remove(objectPath(disk, sha256)),
+    link: () => Promise.resolve(null),
     list: () => list(disk),
     sweep: (olderThanMs) => sweep(disk, olderThanMs),
   };

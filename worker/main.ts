@@ -55,7 +55,7 @@ function readArguments(): Arguments {
 
 async function startWorker(role: Role, config: TeamConfig, secrets: Secrets): Promise<RunningWorker> {
   const places = { databaseUrl: config.database.appUrl, temporal: config.temporal };
-  const parts = await openParts(config, places, log);
+  const parts = await openParts(config, secrets, places, log);
   try {
     const { shared, runner } = await openWorkerParts(config, places, parts, log);
     const start = {

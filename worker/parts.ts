@@ -1,5 +1,5 @@
 // What the API and the workers are built from, as the configuration says. Every process opens only what it uses.
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gitCredentials } from '#activities/git-credentials.ts';
 import { findPython } from '#activities/runners/find-python.ts';
@@ -7,12 +7,14 @@ import { createProcessRunner } from '#activities/runners/process.ts';
 import type { Runner } from '#activities/runners/runner.ts';
 import { ensureBuilder, ensureStageUser } from '#activities/runners/stage-user.ts';
 import type { Config } from '#config/config.ts';
+import { ConfigError } from '#config/env.ts';
 import type { Secrets } from '#config/secrets.ts';
 import { connect, type Connection } from '#db/connect.ts';
 import { createMirrors, type Mirrors } from '#git/mirror.ts';
 import { createLakeEngine, type LakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
-import type { BlobStore } from '#storage/blob-store.ts';
+import { type BlobStore, StorageUnavailableError } from '#storage/blob-store.ts';
+import { createS3Store } from '#storage/s3.ts';
 import type { Logger } from './logger.ts';
 import { reachableFolder } from './node/reachable-folder.ts';
 import type { WorkerDeps } from './temporal/runtime.ts';
@@ -35,12 +37,17 @@ export interface Parts {
   close: () => Promise<void>;
 }
 
-export async function openParts(config: Config, places: Pick<Places, 'databaseUrl'>, log: Logger): Promise<Parts> {
+export async function openParts(
+  config: Config,
+  secrets: Secrets,
+  places: Pick<Places, 'databaseUrl'>,
+  log: Logger,
+): Promise<Parts> {
+  const store = await openStore(config, secrets);
   const connection = connect(places.databaseUrl, {
     connectionsMax,
     onError: (error) => log.warn({ error }, 'a database connection was lost'),
   });
-  const store = await openStore(config);
   const lakeEngine = createLakeEngine({ cacheDir: join(config.home, 'lake') });
   const close = async () => {
     await lakeEngine.close();
@@ -49,8 +56,19 @@ export async function openParts(config: Config, places: Pick<Places, 'databaseUr
   return { connection, store, lakeEngine, close };
 }
 
-async function openStore({ storage }: Config): Promise<BlobStore> {
-  return await createDiskStore({ root: storage.path });
+/** What is wrong with a bucket is said like any other mistake of the configuration, before anything starts. */
+async function openStore({ storage, home, installing }: Config, { s3Credentials }: Secrets): Promise<BlobStore> {
+  if (storage.kind === 'disk') return await createDiskStore({ root: storage.path });
+  const { extraCaFile } = installing;
+  const options = {
+    ...storage,
+    credentials: s3Credentials?.() ?? null,
+    extraCa: extraCaFile === null ? null : await readFile(extraCaFile, 'utf8'),
+    spoolDir: join(home, 'incoming'),
+  };
+  return await createS3Store(options).catch((error: unknown) => {
+    throw error instanceof StorageUnavailableError ? new ConfigError([error.message]) : error;
+  });
 }
 
 /** The bare mirrors of the projects: the API puts commits there, control workers read them, so they share the folder. */

@@ -38,14 +38,14 @@ test('the configuration is frozen through and through', () => {
 });
 
 test('every problem is reported at once, with the variable, what was found and what was expected', () => {
-  expect(problemsOf({ ASSAY_PORT: '99999', ASSAY_SLOTS: 'many', ASSAY_STORAGE: 's3', ASSAY_RUNNER: 'docker' })).toEqual(
-    [
-      'ASSAY_PORT is "99999": expected a port number from 1 to 65535',
-      'ASSAY_STORAGE is "s3": this build knows only "disk"',
-      'ASSAY_RUNNER is "docker": this build knows only "process"',
-      'ASSAY_SLOTS is "many": expected a number of stages from 1 to 1024',
-    ],
-  );
+  expect(
+    problemsOf({ ASSAY_PORT: '99999', ASSAY_SLOTS: 'many', ASSAY_STORAGE: 'tape', ASSAY_RUNNER: 'docker' }),
+  ).toEqual([
+    'ASSAY_PORT is "99999": expected a port number from 1 to 65535',
+    'ASSAY_STORAGE is "tape": this build knows only "disk" and "s3"',
+    'ASSAY_RUNNER is "docker": this build knows only "process"',
+    'ASSAY_SLOTS is "many": expected a number of stages from 1 to 1024',
+  ]);
 });
 
 test('a database of your own is named as the application sees it; only what migrates it needs the owner', () => {
@@ -59,6 +59,42 @@ test('a database of your own is named as the application sees it; only what migr
     appUrl: 'postgres://app@db/assay',
     ownerUrl: 'postgres://owner@db/assay',
   });
+});
+
+test('a bucket is named with its region or its server, and what is missing is told at once', () => {
+  expect(problemsOf({ ASSAY_STORAGE: 's3', ASSAY_STORAGE_PATH: '/blobs', ASSAY_S3_ACCESS_KEY_ID: 'key' })).toEqual([
+    'ASSAY_STORAGE_PATH is for blobs on disk, but ASSAY_STORAGE is "s3": unset one of them.',
+    'ASSAY_S3_BUCKET is not set: name the bucket that ASSAY_STORAGE=s3 is to use.',
+    'ASSAY_S3_REGION is not set: name the region of the bucket, or the server in ASSAY_S3_ENDPOINT.',
+    'ASSAY_S3_ACCESS_KEY_ID and ASSAY_S3_SECRET_ACCESS_KEY belong together: give both, or neither to use the credentials of this machine.',
+  ]);
+  expect(problemsOf({ ASSAY_S3_BUCKET: 'assay', ASSAY_S3_REGION: 'eu-central-1' })).toEqual([
+    'ASSAY_S3_REGION is set, but blobs are kept on disk: set ASSAY_STORAGE=s3, or unset it.',
+    'ASSAY_S3_BUCKET is set, but blobs are kept on disk: set ASSAY_STORAGE=s3, or unset it.',
+  ]);
+});
+
+test('a bucket of AWS is addressed by its name, one of another server by a path unless that is refused', () => {
+  const aws = { ASSAY_STORAGE: 's3', ASSAY_S3_BUCKET: 'assay', ASSAY_S3_REGION: 'eu-central-1' };
+  expect(configOf(aws).storage).toEqual({
+    kind: 's3',
+    endpoint: null,
+    publicEndpoint: null,
+    region: 'eu-central-1',
+    bucket: 'assay',
+    prefix: '',
+    pathStyle: false,
+  });
+  const own = { ASSAY_STORAGE: 's3', ASSAY_S3_BUCKET: 'assay', ASSAY_S3_ENDPOINT: 'https://s3.example.org' };
+  expect(configOf(own).storage).toMatchObject({ region: 'us-east-1', pathStyle: true });
+  expect(configOf({ ...own, ASSAY_S3_PATH_STYLE: 'no' }).storage).toMatchObject({ pathStyle: false });
+});
+
+test('a prefix that would leave its place is refused', () => {
+  for (const prefix of ['/assay', 'assay/', 'a//b', '../assay', 'a/../b', 'a b']) {
+    const [problem] = problemsOf({ ASSAY_STORAGE: 's3', ASSAY_S3_PREFIX: prefix });
+    expect(problem).toBe(`ASSAY_S3_PREFIX is "${prefix}": expected names between slashes, for example team/assay`);
+  }
 });
 
 test('settings of the embedded Temporal beside the address of another one are a contradiction', () => {

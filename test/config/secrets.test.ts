@@ -1,6 +1,7 @@
 import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readSecrets } from '#config/secrets.ts';
 
@@ -36,7 +37,10 @@ test('a damaged key is refused and never replaced', async () => {
   await expect(readSecrets(home)).rejects.toThrow('restore it from a backup');
 });
 
-test('the key does not show when it is printed', async () => {
-  const secrets = await readSecrets(home);
+test('neither the key nor the credentials of the bucket show when they are printed', async () => {
+  const given = { ASSAY_S3_ACCESS_KEY_ID: 'AKIA', ASSAY_S3_SECRET_ACCESS_KEY: 'hunter2' };
+  const secrets = await readSecrets(home, given);
   expect(JSON.stringify(secrets)).toBe('{"sealingKey":{}}');
+  expect(inspect(secrets, { depth: null })).not.toMatch(/AKIA|hunter2/);
+  expect(secrets.s3Credentials?.()).toEqual({ accessKeyId: 'AKIA', secretAccessKey: 'hunter2' });
 });

@@ -35,7 +35,7 @@ export function blobStoreContract(name: string, create: () => Promise<StoreUnder
     });
 
     /** Sizes around the chunk that stores read and write at once. */
-    const sizes = [0, 1, 65_536, 1024 * 1024 - 1, 1024 * 1024, 3 * 1024 * 1024 + 17];
+    const sizes = [0, 1, 65_536, 1024 * 1024 - 1, 1024 * 1024, 3 * 1024 * 1024 + 17, 18 * 1024 * 1024 + 3];
 
     it.each(sizes)(
       'gives back %i bytes from memory, from a file, from a stream and from a file given away',
@@ -174,7 +174,7 @@ export function blobStoreContract(name: string, create: () => Promise<StoreUnder
     });
 
     it('sweeps what unfinished puts left, and only when it is old enough', async () => {
-      await store().stage(Readable.from([randomBytes(10)]));
+      await store().stage(Readable.from(pieces(randomBytes(9 * 1024 * 1024))));
       expect(await store().sweep(60_000)).toBe(0);
       expect(await store().sweep(-1)).toBeGreaterThanOrEqual(1);
       expect(await store().sweep(-1)).toBe(0);
