@@ -24,8 +24,8 @@ interface Arguments {
 
 await untilStopped(async () => {
   const { role, pool } = readArguments();
-  const env = readEnvironment();
-  const config = readTeamConfig(pool === null ? env : { ...env, ASSAY_POOL: pool });
+  const env = readEnvironment(pool === null ? process.env : { ...process.env, ASSAY_POOL: pool });
+  const config = readTeamConfig(env);
   await mkdir(config.home, { recursive: true });
   // Stages run as another account, which has to pass through to what is theirs.
   if (process.getuid?.() === 0) await chmod(config.home, 0o711);
@@ -33,7 +33,7 @@ await untilStopped(async () => {
   const log = createLogger('info');
   const worker = await startWorker(role, config, secrets, log);
   const closeHealth = await answerHealth(config.healthPort, role);
-  log.info({ role, pool: role === 'stage' ? config.pool.name : undefined }, 'the worker is ready');
+  log.info({ role }, 'the worker is ready');
   return {
     failed: worker.failed,
     async stop() {

@@ -1,5 +1,6 @@
 // What the program of one process does: start, run until a signal, and stop in order. A second signal kills.
 import { ConfigError } from '#config/env.ts';
+import { DomainError } from '#core/errors.ts';
 
 /** What was started; `failed` rejects when it can not go on. */
 export interface Started {
@@ -32,7 +33,7 @@ export async function untilStopped(start: () => Promise<Started>): Promise<never
     await started.stop();
     process.exit(0);
   } catch (error) {
-    console.error(error instanceof ConfigError ? error.message : error);
+    console.error(error instanceof ConfigError || error instanceof DomainError ? error.message : error);
     process.exit(1);
   }
 }

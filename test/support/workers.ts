@@ -37,6 +37,8 @@ export type TestWorkers = Awaited<ReturnType<typeof startTestWorkers>>;
 
 export interface TestWorkersOptions {
   slots?: number;
+  /** Ids of accelerators, one for each slot. */
+  devices?: string[];
   /** What the workers get in place of the database, for example one that fails at times. */
   database?: (db: Database) => Database;
   /** The same for what runs the stages. */
@@ -82,7 +84,15 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   const processes = createProcessRunner({ stateDir: join(home, 'launches'), python, stageUser });
   const runner = options.runner?.(processes) ?? processes;
   const secretsKey = createSecretKey(randomBytes(32));
-  const node = await identifyNode(home, { name: 'cpu', slots: options.slots ?? 2, cpus: 2, memoryGib: 4 });
+  const node = await identifyNode(home, {
+    name: 'cpu',
+    slots: options.slots ?? 2,
+    cpus: 2,
+    memoryGib: 4,
+    devices: null,
+    deviceIds: options.devices ?? null,
+    accelerator: null,
+  });
   const bundle = await bundleWorkflows();
   const startControl = () => startControlWorker({ ...shared, mirrors }, bundle);
   const startStage = () => startStageWorker({ ...shared, runner, node, secretsKey, logBytesMax: 64 * 2 ** 20 });
