@@ -149,7 +149,7 @@ async function conclude(
     failure === null && collected !== null
       ? await persevere(() => succeedAttempt(deps.db, attempt, collected, end))
       : await persevere(() => closeAttempt(deps.db, attempt, { ...end, status: 'failed', failure }));
-  if (failure?.class === 'infrastructure') await deps.afterTrouble();
+  if (failure?.class === 'infrastructure') await afterTrouble(watch);
   await forget(watch, handle);
   // Recorded before: by this call, whose answer was lost with a connection, or by whoever closed the run.
   if (!recorded) return outcomeOf((await persevere(() => getAttempt(deps.db, attempt))) ?? attempt);
@@ -222,7 +222,7 @@ async function failToLaunch(watch: Watch, error: unknown): Promise<StageOutcome>
   const failure = launchFailure({ node: deps.node.id, stage: stage.name }, error);
   const facts = { started: false };
   await persevere(() => closeAttempt(deps.db, attempt, { status: 'failed', failure, facts }));
-  if (failure.class === 'infrastructure' || failure.class === 'resources') await deps.afterTrouble();
+  if (failure.class === 'infrastructure' || failure.class === 'resources') await afterTrouble(watch);
   await forget(watch, await deps.runner.attach(attempt.launch));
   return { status: 'failed', fence: attempt.fence, failure, started: false };
 }
@@ -252,6 +252,12 @@ async function letGo(watch: Watch, handle: StageHandle, pump: LogPump): Promise<
     await forget(watch, handle);
   }
   throw abort.reason;
+}
+
+/** The stage is not to blame, so it is launched again; meanwhile it waits like any other. */
+async function afterTrouble({ deps, attempt }: Watch): Promise<void> {
+  await persevere(() => waitAgain(deps.db, attempt));
+  await persevere(() => deps.afterTrouble());
 }
 
 function drained({ deps, stage }: Watch): Failure {

@@ -1,5 +1,5 @@
 // Executions: what the run workflow opens and closes. What the dispatcher takes is in dispatch.ts.
-import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+import { and, asc, eq, inArray, or, sql } from 'drizzle-orm';
 import { type Failure, isFinished, type RunStatus } from '#core/run.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
 import { attempts, stepClaims, steps } from './schema/steps.ts';
@@ -88,10 +88,12 @@ export async function closeExecution(db: Database, closing: Closing): Promise<bo
 
 async function closeSteps(tx: Transaction, closing: Closing): Promise<void> {
   const mine = and(eq(steps.runId, closing.runId), eq(steps.execution, closing.n));
+  // It may wait to be launched again when its run is given up.
+  const failed = closing.failure?.step ?? '';
   await tx
     .update(steps)
     .set({ status: closing.status === 'cancelled' ? 'cancelled' : 'failed', finishedAt: sql`clock_timestamp()` })
-    .where(and(mine, eq(steps.status, 'running')));
+    .where(and(mine, or(eq(steps.status, 'running'), and(eq(steps.status, 'waiting'), eq(steps.name, failed)))));
   await tx
     .update(steps)
     .set({ status: closing.status === 'cancelled' ? 'cancelled' : 'skipped', reason: closing.skipReason })
