@@ -129,7 +129,8 @@ async function changeState(
 
 /**
  * Puts a node aside whose last launches since it became active all failed by its infrastructure. They have to be of two
- * runs at least: a stage that brings down its own supervisor would otherwise take one node after the other with it.
+ * runs at least: a stage that brings down its own supervisor would otherwise take one node after the other with it. What
+ * was launched before the node's last start counts no more: a machine that was restarted has lost all its stages.
  * Answers whether it did.
  */
 export async function putAsideIfFailing(db: Database, id: string): Promise<boolean> {
@@ -145,7 +146,7 @@ export async function putAsideIfFailing(db: Database, id: string): Promise<boole
                  a.status <> 'succeeded' and (a.failure ->> 'class' = 'infrastructure'
                    or (a.failure ->> 'class' = 'resources' and a.facts ->> 'started' = 'false')) as failed
           from attempts a join nodes n on n.id = a.node_id
-          where a.node_id = ${id} and a.created_at > n.state_since
+          where a.node_id = ${id} and a.created_at > greatest(n.state_since, n.started_at)
             and (a.status = 'succeeded' or (a.status in ('failed', 'lost') and a.failure is not null))
             and coalesce(a.facts ->> 'drained', 'false') <> 'true'
           order by a.created_at desc limit ${failedLaunchesMax}) newest) last

@@ -23,7 +23,12 @@ beforeAll(async () => {
   project = await api.project('digits');
   asPlatform = { token: api.tokens.platform };
   const row = (id: string, pool: string, leaseMs: number) => ({
-    ...{ id, pool, host: id, slots: 2, shape, devices: ['0', '1'] },
+    id,
+    pool,
+    host: id,
+    slots: 2,
+    shape,
+    devices: ['0', '1'],
     leaseExpiresAt: new Date(Date.now() + leaseMs),
   });
   await api.db

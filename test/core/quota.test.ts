@@ -3,7 +3,9 @@ import fc from 'fast-check';
 import { admit, type Applicant, createLedger, limitsOf, type Quota, shortageSentence } from '#core/quota.ts';
 
 const quota = (kind: Quota['kind'], name: string, limits: Partial<Quota>): Quota => ({
-  ...{ runs: null, stages: null, devices: null },
+  runs: null,
+  stages: null,
+  devices: null,
   ...limits,
   kind,
   name,

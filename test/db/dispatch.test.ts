@@ -126,7 +126,7 @@ describe('a quota of runs', () => {
     const { db } = connection;
     const project = await insertProject(db, 'shown');
     await setQuota(db, { kind: 'project', name: 'shown' }, { ...none, runs: 1 }, 'ada');
-    const [, , last = ''] = [
+    const [, , last] = [
       await insertQueued(db, project),
       await insertQueued(db, project),
       await insertQueued(db, project),

@@ -40,8 +40,17 @@ export async function insertWaiting(
   const runId = await insertQueued(db, projectId, { status: 'running', ...run });
   await db.update(executions).set({ dispatch: 'started', status: 'running' }).where(sql`run_id = ${runId}`);
   await db.insert(steps).values({
-    ...{ runId, execution: 1, name: 'train', kind: 'stage', position: 1, pool: 'cpu', devices },
-    ...{ status: 'waiting', waitsFor: 'quota', reason: 'waits for quota', waitingSince: new Date() },
+    runId,
+    execution: 1,
+    name: 'train',
+    kind: 'stage',
+    position: 1,
+    pool: 'cpu',
+    devices,
+    status: 'waiting',
+    waitsFor: 'quota',
+    reason: 'waits for quota',
+    waitingSince: new Date(),
   });
   return runId;
 }
