@@ -1,14 +1,18 @@
 // Before a slot is asked for: what identifies the stage's result is computed, stored and claimed.
+import { ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailureCategory } from '@temporalio/common';
 import { digestedPaths, stageTree } from '#core/code-scope.ts';
 import { narrowParams } from '#core/params.ts';
 import type { ProjectConfig, Stage } from '#core/project.ts';
 import { type StageIngredients, stageInputs } from '#core/step-key.ts';
+import { admitStage } from '#db/admission.ts';
 import type { Database } from '#db/connect.ts';
 import { getEnvironment } from '#db/environments.ts';
 import { listSecrets } from '#db/secrets.ts';
 import { type Artifact, listOutputs } from '#db/outputs.ts';
 import { listRunData } from '#db/run-data.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import { stagesHaveQuotas } from '#db/quotas.ts';
 import { claimStep as claimStepRow, getStep } from '#db/steps.ts';
 import { digestEntries, ignoreFile, ignoreGlob } from '#git/code-digest.ts';
 import type { Mirrors } from '#git/mirror.ts';
@@ -28,16 +32,41 @@ export interface StageId extends ExecutionInput {
 
 const ignoreBytesMax = 256 * 1024;
 
-/** Repeating it gives the same key: everything it reads is written once before. */
+/** The first in the queue of a quota looks again this soon; those behind it later, so that a long queue costs little. */
+const lookMs = 500;
+const lookMsMax = 15_000;
+
+/**
+ * Repeating it gives the same key: everything it reads is written once before. What its quota does not admit is repeated
+ * by the server, without a slot and without an event in the history.
+ */
 export async function claimStep(deps: ClaimDeps, input: StageId): Promise<void> {
+  const step = await getStep(deps.db, input);
+  const isClaimed = step?.status === 'waiting' && step.stepKey !== null;
+  if (!isClaimed) await claim(deps, input);
+  if (isClaimed ? step.waitsFor !== 'quota' : !(await stagesHaveQuotas(deps.db))) return;
+  const refused = await admitStage(deps.db, input);
+  if (refused === null) return;
+  const nextRetryDelay = Math.min(lookMsMax, lookMs * (1 + refused.before));
+  throw ApplicationFailure.create({
+    message: refused.sentence,
+    type: 'quota',
+    nonRetryable: false,
+    nextRetryDelay,
+    // Waiting is no trouble that a log should tell of.
+    category: ApplicationFailureCategory.BENIGN,
+  });
+}
+
+async function claim(deps: ClaimDeps, input: StageId): Promise<void> {
   const loaded = await loadRun(deps.db, input.runId);
   const { config, plan } = loaded.run;
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
   const ingredients = await gather(deps, loaded, config, stage, input);
   const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
-  const reason = `waits for a slot in pool ${pool}`;
-  await claimStepRow(deps.db, input, { ...stepKeyOf('stage', stageInputs(ingredients)), reason });
+  const devices = stage.resources.accelerators?.count ?? 0;
+  await claimStepRow(deps.db, input, { ...stepKeyOf('stage', stageInputs(ingredients)), pool, devices });
 }
 
 async function gather(

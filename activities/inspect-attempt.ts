@@ -3,6 +3,8 @@ import type { AttemptState, StageOutcome } from '#core/outcome.ts';
 import type { StageId } from './claim-step.ts';
 import { type Attempt, closeAttempt, isNodeAlive, isOpenAttempt, latestAttempt } from '#db/attempts.ts';
 import type { Database } from '#db/connect.ts';
+import { putAsideIfFailing } from '#db/nodes.ts';
+import { waitAgain } from '#db/steps.ts';
 
 export async function inspectAttempt(db: Database, input: StageId): Promise<AttemptState> {
   const attempt = await latestAttempt(db, input.runId, input.execution, input.step);
@@ -16,6 +18,10 @@ export async function inspectAttempt(db: Database, input: StageId): Promise<Atte
   const sentence = `Node ${attempt.nodeId} stopped answering while it ran ${attempt.step}.`;
   const failure = { class: 'infrastructure' as const, sentence, step: attempt.step, logTail: [], exitCode: null };
   const closed = await closeAttempt(db, attempt, { status: 'lost', failure });
+  if (closed) {
+    await waitAgain(db, attempt);
+    await putAsideIfFailing(db, attempt.nodeId);
+  }
   return closed ? { state: 'lost', drained: false, sentence } : await inspectAttempt(db, input);
 }
 

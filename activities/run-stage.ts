@@ -16,6 +16,7 @@ import {
 } from '#db/attempts.ts';
 import { succeedAttempt } from '#db/outputs.ts';
 import { loadRun } from '#db/run-facts.ts';
+import { waitAgain } from '#db/steps.ts';
 import { hashToken } from '#db/tokens.ts';
 import type { StageId } from './claim-step.ts';
 import { currentContext, failureClassOf } from './failures.ts';
@@ -35,24 +36,28 @@ export interface StageInput extends StageId {
   fence: number | null;
 }
 
-/** A drained or timed-out stage gets its grace from the runner; this bounds the wait of an orderly stop. */
-const drainKillMs = 10_000;
-
 export async function runStage(deps: StageDeps, input: StageInput): Promise<StageOutcome> {
-  const abort = currentContext()?.cancellationSignal ?? new AbortController().signal;
+  const asked = currentContext()?.cancellationSignal;
+  const leaving = deps.leaving.signal();
+  const abort = asked === undefined ? leaving : AbortSignal.any([asked, leaving]);
   const loaded = await persevere(() => loadRun(deps.db, input.runId));
   const { config } = loaded.run;
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
   const taken = await persevere(() => takeAttempt(deps, input, stage));
   if (taken === null) return { status: 'stopped' };
-  return await deps.watched.alone(taken.launch, abort, async (mayWatch) => {
-    // An earlier watcher of this launch may have recorded its end while it was asked to let go.
-    const attempt = (await persevere(() => getAttempt(deps.db, taken))) ?? taken;
-    if (!isOpenAttempt(attempt)) return outcomeOf(attempt);
-    const space = workspaceOf(deps.workDir, attempt.launch, config);
-    return await watchLaunch({ deps, loaded, config, stage, attempt, space, secrets: {}, abort: mayWatch });
-  });
+  try {
+    return await deps.watched.alone(taken.launch, abort, async (mayWatch) => {
+      // An earlier watcher of this launch may have recorded its end while it was asked to let go.
+      const attempt = (await persevere(() => getAttempt(deps.db, taken))) ?? taken;
+      if (!isOpenAttempt(attempt)) return outcomeOf(attempt);
+      const space = workspaceOf(deps.workDir, attempt.launch, config);
+      return await watchLaunch({ deps, loaded, config, stage, attempt, space, secrets: {}, abort: mayWatch });
+    });
+  } finally {
+    // The permit that stands for it ends with this activity.
+    deps.slots.uncover(taken.launch);
+  }
 }
 
 /** The attempt's row is there before anything starts, so that whatever starts can be found. */
@@ -60,7 +65,7 @@ async function takeAttempt(deps: StageDeps, input: StageInput, stage: Stage): Pr
   if (input.fence !== null) return (await getAttempt(deps.db, { ...input, fence: input.fence })) ?? null;
   const wanted = stage.resources.accelerators?.count ?? 0;
   const provisional = `${input.runId}.${input.step}.pending`;
-  const devices = deps.devices.take(provisional, wanted);
+  const devices = deps.slots.take(provisional, wanted);
   if (devices === null)
     throw new Error(`Node ${deps.node.id} has no ${wanted} free devices although it has a free slot.`);
   try {
@@ -74,10 +79,10 @@ async function takeAttempt(deps: StageDeps, input: StageInput, stage: Stage): Pr
       hardware: deps.node.hardware,
       launchOf: (opened) => `${input.runId}.${input.step}.${opened}`,
     });
-    if (attempt !== null) deps.devices.adopt(attempt.launch, devices);
+    if (attempt !== null) deps.slots.rename(provisional, attempt.launch);
     return attempt;
   } finally {
-    deps.devices.free(provisional);
+    deps.slots.free(provisional);
   }
 }
 
@@ -144,6 +149,7 @@ async function conclude(
     failure === null && collected !== null
       ? await persevere(() => succeedAttempt(deps.db, attempt, collected, end))
       : await persevere(() => closeAttempt(deps.db, attempt, { ...end, status: 'failed', failure }));
+  if (failure?.class === 'infrastructure') await afterTrouble(watch);
   await forget(watch, handle);
   // Recorded before: by this call, whose answer was lost with a connection, or by whoever closed the run.
   if (!recorded) return outcomeOf((await persevere(() => getAttempt(deps.db, attempt))) ?? attempt);
@@ -216,6 +222,7 @@ async function failToLaunch(watch: Watch, error: unknown): Promise<StageOutcome>
   const failure = launchFailure({ node: deps.node.id, stage: stage.name }, error);
   const facts = { started: false };
   await persevere(() => closeAttempt(deps.db, attempt, { status: 'failed', failure, facts }));
+  if (failure.class === 'infrastructure' || failure.class === 'resources') await afterTrouble(watch);
   await forget(watch, await deps.runner.attach(attempt.launch));
   return { status: 'failed', fence: attempt.fence, failure, started: false };
 }
@@ -234,21 +241,27 @@ async function letGo(watch: Watch, handle: StageHandle, pump: LogPump): Promise<
     await pump.finish().catch(() => undefined);
     await persevere(() => closeAttempt(deps.db, attempt, { status: 'cancelled', facts: { why } }));
     await forget(watch, handle);
-  } else if (deps.draining.aborted) {
-    await stopStage(handle, drainKillMs);
+  } else if (deps.leaving.signal().aborted) {
+    await stopStage(handle, deps.leaving.killAfterMs());
     await pump.finish().catch(() => undefined);
     const failure = drained(watch);
-    await persevere(
-      () => closeAttempt(deps.db, attempt, { status: 'lost', failure, facts: { drained: true } }),
-      10_000,
-    );
+    await persevere(async () => {
+      await closeAttempt(deps.db, attempt, { status: 'lost', failure, facts: { drained: true } });
+      await waitAgain(deps.db, attempt);
+    }, 10_000);
     await forget(watch, handle);
   }
   throw abort.reason;
 }
 
+/** The stage is not to blame, so it is launched again; meanwhile it waits like any other. */
+async function afterTrouble({ deps, attempt }: Watch): Promise<void> {
+  await persevere(() => waitAgain(deps.db, attempt));
+  await persevere(() => deps.afterTrouble());
+}
+
 function drained({ deps, stage }: Watch): Failure {
-  const sentence = `Node ${deps.node.id} was stopped in an orderly way while it ran ${stage.name}; it starts again elsewhere or later.`;
+  const sentence = `Node ${deps.node.id} was drained or stopped while it ran ${stage.name}; it starts again elsewhere or later.`;
   return { class: 'infrastructure', sentence, step: stage.name, logTail: [], exitCode: null };
 }
 
@@ -264,5 +277,5 @@ async function stopStage(handle: StageHandle, killAfterMs: number | null): Promi
 async function forget(watch: Watch, handle: StageHandle | null): Promise<void> {
   await handle?.remove();
   await removeWorkspace(watch.deps.workDir, watch.attempt.launch);
-  watch.deps.devices.free(watch.attempt.launch);
+  watch.deps.slots.free(watch.attempt.launch);
 }

@@ -36,6 +36,15 @@ export function createAccess({ db, pool }: Connection): Access {
   };
 }
 
+/** What concerns the whole server is not for a token of one project. @throws forbidden */
+export function requireEveryProject(principal: Principal): void {
+  if (principal.projectId === null) return;
+  throw new DomainError(
+    'forbidden',
+    `Your token reaches only the project ${principal.projectName}, and this concerns all of them. Use a token without a project.`,
+  );
+}
+
 function reaches(principal: Principal, projectId: string): boolean {
   return principal.projectId === null || principal.projectId === projectId;
 }

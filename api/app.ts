@@ -22,7 +22,9 @@ import { logRoutes } from './routes/logs.ts';
 import { metricRoutes } from './routes/metrics.ts';
 import { modelRoutes } from './routes/models.ts';
 import { nodeRoutes } from './routes/nodes.ts';
+import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
+import { quotaRoutes } from './routes/quotas.ts';
 import { runControlRoutes } from './routes/run-control.ts';
 import { runDataRoutes } from './routes/run-data.ts';
 import { runEventRoutes } from './routes/run-events.ts';
@@ -95,4 +97,6 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   datasetRoutes(app, deps);
   secretRoutes(app, deps, access);
   nodeRoutes(app, deps);
+  poolRoutes(app, deps);
+  quotaRoutes(app, deps);
 }

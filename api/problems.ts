@@ -27,6 +27,7 @@ const statuses = {
   'environment-unresolvable': [422, 'Environment can not be resolved'],
   'secret-missing': [422, 'Secret missing'],
   'pool-missing': [422, 'No pool fits'],
+  'shape-mismatch': [409, 'Shape differs from the pool'],
   'network-not-enforceable': [422, 'Network can not be enforced'],
   'outputs-refused': [422, 'Outputs refused'],
   'query-refused': [422, 'Query refused'],

@@ -4,11 +4,18 @@ import { type Failure, legalRunActions } from '#core/run.ts';
 import type { Database } from '#db/connect.ts';
 import { getRunDetail, listExecutions, listRunAttempts, listRunSteps, listVersionsOfRun } from '#db/runs.ts';
 import type { RunSummaryRow } from '#db/run-summary.ts';
+import { explainWaiting, listStageWaits, placeOfQueued, type StageWait } from '#db/waiting.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
 import type { Accepted, Submit } from '#db/submit.ts';
 import type { ApiFacts } from './deps.ts';
 
-export function summaryView(row: RunSummaryRow): RunSummary {
+/** In the order of the rows, each with what it waits for at this moment. */
+export async function summaryViews(db: Database, rows: readonly RunSummaryRow[]): Promise<RunSummary[]> {
+  const reasons = await explainWaiting(db, rows);
+  return rows.map((row) => ({ ...summaryView(row), waitingReason: reasons.get(row.id) ?? null }));
+}
+
+function summaryView(row: RunSummaryRow): RunSummary {
   return {
     ...row,
     label: `${row.project}/${row.number}`,
@@ -23,7 +30,7 @@ export function acceptedView(
   submit: Omit<Submit, 'request'>,
   { runId, number, asOf, submittedAt }: Extract<Accepted, { repeated: false }>,
 ): RunSummary {
-  const { experiment, name, tags, owner, ref, branch, commit, dirty } = submit;
+  const { experiment, name, tags, owner, priority, ref, branch, commit, dirty } = submit;
   return {
     id: runId,
     label: `${project}/${number}`,
@@ -33,6 +40,7 @@ export function acceptedView(
     name,
     tags,
     owner,
+    priority,
     status: 'queued',
     waitingReason: null,
     submittedAt,
@@ -66,6 +74,7 @@ export async function loadRunView(db: Database, facts: ApiFacts, id: string): Pr
   return {
     ...rest,
     ...summaryView(detail),
+    waitingReason: await fullReason(db, detail),
     seed: detail.seed ?? seedAsked,
     executions: executions.map((row) => ({
       ...row,
@@ -77,17 +86,34 @@ export async function loadRunView(db: Database, facts: ApiFacts, id: string): Pr
   };
 }
 
+/** For a run that waits to be started also its place, which takes counting. */
+async function fullReason(db: Database, row: RunSummaryRow): Promise<string | null> {
+  const reason = (await explainWaiting(db, [row])).get(row.id) ?? null;
+  if (row.status !== 'queued' || reason === null) return reason;
+  const queue = await placeOfQueued(db, row.id);
+  return queue === null ? reason : `${reason}, about place ${queue.place} of ${queue.of}`;
+}
+
 /** The steps of the newest execution, each with all attempts it ever had. */
 export async function loadSteps(db: Database, id: string): Promise<Step[]> {
   const [steps, attempts] = await Promise.all([listRunSteps(db, id), listRunAttempts(db, id)]);
+  const isWaiting = steps.some(({ status }) => status === 'waiting');
+  const waits = new Map((isWaiting ? await listStageWaits(db, [id]) : []).map((wait) => [wait.step, wait]));
   const byStep = Map.groupBy(attempts, (row) => row.step);
   return steps.map(({ fence: _fence, ...row }) => ({
     ...row,
+    ...waitingView(row.reason, waits.get(row.name)),
     failure: failureView(row.failure),
     attempts: (byStep.get(row.name) ?? []).map(({ step: _step, ...attempt }): Attempt => {
       return { ...attempt, failure: failureView(attempt.failure) };
     }),
   }));
+}
+
+function waitingView(reason: string | null, wait: StageWait | undefined): Pick<Step, 'reason' | 'waiting'> {
+  if (wait === undefined) return { reason, waiting: null };
+  const { runId: _runId, step: _step, sentence, ...waiting } = wait;
+  return { reason: sentence, waiting };
 }
 
 function executionUrl({ temporalUi }: ApiFacts, workflowId: string, executionId: string | null): string | null {

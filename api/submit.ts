@@ -46,7 +46,7 @@ export async function prepareSubmit(
     reuse: body.reuse ?? true,
     likeRunId: like?.id ?? null,
     trigger: null,
-    priority: defaultPriority,
+    priority: body.priority ?? defaultPriority,
   };
 }
 

@@ -15,8 +15,10 @@ import { addLogsCommand } from '#cli/commands/logs.ts';
 import { addLsCommand } from '#cli/commands/ls.ts';
 import { addModelsCommand } from '#cli/commands/models.ts';
 import { addNodesCommand } from '#cli/commands/nodes.ts';
+import { addPoolsCommand } from '#cli/commands/pools.ts';
 import { addProjectsCommand } from '#cli/commands/projects.ts';
 import { addPromoteCommand } from '#cli/commands/promote.ts';
+import { addQuotasCommand } from '#cli/commands/quotas.ts';
 import { addResolveCommand } from '#cli/commands/resolve.ts';
 import { addRetryCommand } from '#cli/commands/retry.ts';
 import { addRunCommand } from '#cli/commands/run.ts';
@@ -44,7 +46,16 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
   ['Data', [addDataCommand, addLakeCommand]],
   [
     'Server',
-    [addLoginCommand, addProjectsCommand, addSecretCommand, addTokensCommand, addNodesCommand, addDoctorCommand],
+    [
+      addLoginCommand,
+      addProjectsCommand,
+      addSecretCommand,
+      addTokensCommand,
+      addNodesCommand,
+      addPoolsCommand,
+      addQuotasCommand,
+      addDoctorCommand,
+    ],
   ],
 ];
 

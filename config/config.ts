@@ -1,5 +1,5 @@
 // Step 2: what the environment means. Typed, complete and frozen; nothing below main.ts reads a variable.
-import { availableParallelism, homedir, totalmem } from 'node:os';
+import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ConfigError, type Environment, readEnvironment } from './env.ts';
 import { type StorageConfig, storageConfig, storageContradictions } from './storage.ts';
@@ -12,12 +12,18 @@ export type TemporalConfig =
 
 export type RunnerConfig = { kind: 'process' };
 
+/** What a node is to offer; null leaves it to the machine. */
 export interface PoolConfig {
-  name: string;
-  slots: number;
-  /** What one slot offers at most; slots of one machine share it. */
-  cpus: number;
-  memoryGib: number;
+  name: string | null;
+  slots: number | null;
+  /** What one slot offers at most. */
+  cpus: number | null;
+  memoryGib: number | null;
+  devices: number | null;
+  /** Ids of the accelerators to hand out; null takes what the machine's tool lists. */
+  deviceIds: string[] | null;
+  /** Their kind, in lower case. */
+  accelerator: string | null;
 }
 
 export interface InstallingConfig {
@@ -46,7 +52,6 @@ export interface Config {
 }
 
 const bytesPerMib = 1024 ** 2;
-const bytesPerGib = 1024 ** 3;
 
 /** Where the servers are that a single process uses. */
 export interface TeamConfig extends Config {
@@ -150,12 +155,14 @@ function temporalConfig(env: Environment): TemporalConfig {
 }
 
 function poolConfig(env: Environment): PoolConfig {
-  const cpus = availableParallelism();
   return {
-    name: env.ASSAY_POOL ?? 'cpu',
-    slots: env.ASSAY_SLOTS ?? cpus,
-    cpus: env.ASSAY_SLOT_CPUS ?? cpus,
-    memoryGib: env.ASSAY_SLOT_MEMORY_GIB ?? Math.max(1, Math.floor(totalmem() / bytesPerGib)),
+    name: env.ASSAY_POOL ?? null,
+    slots: env.ASSAY_SLOTS ?? null,
+    cpus: env.ASSAY_SLOT_CPUS ?? null,
+    memoryGib: env.ASSAY_SLOT_MEMORY_GIB ?? null,
+    devices: env.ASSAY_SLOT_GPUS ?? null,
+    deviceIds: env.ASSAY_DEVICES?.split(',') ?? null,
+    accelerator: env.ASSAY_ACCELERATOR ?? null,
   };
 }
 

@@ -70,14 +70,23 @@ const variables = {
   ASSAY_RUNNER: oneOf(['process']),
   /** `yes` lets projects name git remotes with private addresses. Default: no. */
   ASSAY_ALLOW_PRIVATE_REMOTES: oneOf(['yes', 'no']),
-  /** Name of this machine's pool. Default: cpu. */
+  /** Name of this machine's pool. Default: from what one slot offers, `cpu` or for example `h100.x1`. */
   ASSAY_POOL: text.regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'expected small letters, digits, dots and dashes'),
-  /** Stages that may run here at once. Default: the number of CPUs. */
+  /** Stages that may run here at once. Default: as many as fit; without accelerators the number of CPUs. */
   ASSAY_SLOTS: wholeNumber(1, 1024, 'a number of stages'),
-  /** CPUs that one stage may ask for. Default: all of this machine. */
+  /** CPUs that one stage may ask for. Default: all of this machine, or its share where there are accelerators. */
   ASSAY_SLOT_CPUS: wholeNumber(1, 4096, 'a number of CPUs'),
-  /** Memory in GiB that one stage may ask for. Default: all of this machine. */
+  /** Memory in GiB that one stage may ask for. Default: the same. */
   ASSAY_SLOT_MEMORY_GIB: wholeNumber(1, 65_536, 'a number of GiB'),
+  /** Accelerators of one slot. Default: 1 where there are any. */
+  ASSAY_SLOT_GPUS: wholeNumber(0, 1024, 'a number of accelerators'),
+  /** Ids of the accelerators to hand out, for example 0,1. Default: what nvidia-smi lists. */
+  ASSAY_DEVICES: text.regex(
+    /^[A-Za-z0-9][A-Za-z0-9._/:-]*(,[A-Za-z0-9][A-Za-z0-9._/:-]*){0,1023}$/,
+    'expected ids separated by commas, for example 0,1',
+  ),
+  /** Kind of the accelerators, for example h100. Default: what nvidia-smi says, else gpu. */
+  ASSAY_ACCELERATOR: text.regex(/^[a-z][a-z0-9-]{0,31}$/, 'expected small letters, digits and dashes'),
   /** Most bytes of output kept per attempt of a stage, in MiB. Default: 256. */
   ASSAY_LOG_MAX_MIB: wholeNumber(1, 1_048_576, 'a number of MiB'),
   /** Key that seals the secrets of projects: 32 bytes in base64, the same for all processes. Default: `secret.key` in ASSAY_HOME. */

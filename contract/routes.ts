@@ -7,7 +7,9 @@ import { logRoutes } from './logs.ts';
 import { metricRoutes } from './metrics.ts';
 import { modelRoutes } from './models.ts';
 import { nodeRoutes } from './nodes.ts';
+import { poolRoutes } from './pools.ts';
 import { projectRoutes } from './projects.ts';
+import { quotaRoutes } from './quotas.ts';
 import { runRoutes } from './runs.ts';
 import { secretRoutes } from './secrets.ts';
 import { tokenRoutes } from './tokens.ts';
@@ -27,4 +29,6 @@ export const routes = {
   ...datasetRoutes,
   ...secretRoutes,
   ...nodeRoutes,
+  ...poolRoutes,
+  ...quotaRoutes,
 };

@@ -1,5 +1,6 @@
 // Runs: submit, look, change what people edit, cancel, retry, resolve.
 import { z } from 'zod';
+import { priorities } from '#core/priority.ts';
 import { failureClasses, gateResults, runStatuses, stepStatuses } from '#core/run.ts';
 import { asOf, gitSha, instant, page, pageQuery, projectRef, runRef, sha256, uuid } from './primitives.ts';
 import { defineRoute } from './route.ts';
@@ -39,6 +40,8 @@ export const submitRunBody = z
     dirty: z.strictObject({ patch: z.base64().max(8_000_000) }).optional(),
     /** False runs every step again. */
     reuse: z.boolean().optional(),
+    /** 1 is served first, 5 last; 3 when absent. */
+    priority: z.literal(priorities).optional(),
   })
   .meta({ id: 'SubmitRun' });
 export type SubmitRun = z.input<typeof submitRunBody>;
@@ -66,7 +69,9 @@ export const runSummary = z
     name: z.string().nullable(),
     tags: z.array(z.string()),
     owner: z.string(),
+    priority: z.number().int(),
     status: z.enum(runStatuses),
+    /** What an open run waits for, in plain words. */
     waitingReason: z.string().nullable(),
     submittedAt: instant,
     startedAt: instant.nullable(),
@@ -118,6 +123,16 @@ export const step = z
     needs: z.array(z.string()),
     status: z.enum(stepStatuses),
     reason: z.string().nullable(),
+    /** What a waiting stage waits for, and its place among those that do, about as they will be served. */
+    waiting: z
+      .object({
+        for: z.enum(['quota', 'slot']),
+        pool: z.string(),
+        since: instant,
+        place: z.number().int(),
+        of: z.number().int(),
+      })
+      .nullable(),
     stepKey: z.string().nullable(),
     /** What the step found: hit or miss, digests, counts. */
     facts: z.record(z.string(), z.unknown()).nullable(),

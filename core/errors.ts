@@ -22,6 +22,7 @@ export const errorCodes = [
   'environment-unresolvable',
   'secret-missing',
   'pool-missing',
+  'shape-mismatch',
   'network-not-enforceable',
   'outputs-refused',
   'query-refused',

@@ -8,7 +8,8 @@ export interface Shape {
   memoryGib: number;
   /** Lower case, for example `h100`; null without accelerators. */
   accelerator: string | null;
-  devices: string[];
+  /** How many accelerators. */
+  devices: number;
 }
 
 export interface Pool {
@@ -21,7 +22,7 @@ export function choosePool(stage: Stage, pools: readonly Pool[]): string {
   const named = stage.pool === null ? pools : pools.filter(({ pool }) => pool === stage.pool);
   const fitting = named.find(({ shape }) => fits(stage, shape));
   if (fitting !== undefined) return fitting.pool;
-  const known = pools.map(({ pool, shape }) => `${pool} (${describe(shape)})`).join(', ') || 'none yet';
+  const known = pools.map(({ pool, shape }) => `${pool} (${describeShape(shape)})`).join(', ') || 'none yet';
   throw new DomainError(
     'pool-missing',
     `Stage ${stage.name} asks for ${wanted(stage)}, which no pool offers. Pools: ${known}. Change the stage's resources or pool, or add a node.`,
@@ -33,14 +34,14 @@ function fits(stage: Stage, shape: Shape): boolean {
   const typeFits = accelerators === null || accelerators.type === 'gpu' || accelerators.type === shape.accelerator;
   return (
     typeFits &&
-    (accelerators?.count ?? 0) <= shape.devices.length &&
+    (accelerators?.count ?? 0) <= shape.devices &&
     (cpus ?? 0) <= shape.cpus &&
     (memoryGib ?? 0) <= shape.memoryGib
   );
 }
 
-function describe(shape: Shape): string {
-  const accelerators = shape.accelerator === null ? '' : `${shape.accelerator}:${shape.devices.length}, `;
+export function describeShape(shape: Shape): string {
+  const accelerators = shape.accelerator === null ? '' : `${shape.accelerator}:${shape.devices}, `;
   return `${accelerators}${shape.cpus} CPUs, ${shape.memoryGib} GiB`;
 }
 
@@ -53,4 +54,13 @@ function wanted(stage: Stage): string {
     memoryGib === null ? null : `${memoryGib} GiB`,
   ];
   return parts.filter((part) => part !== null).join(', ') || 'a slot';
+}
+
+/** Fewest devices first, then fewest CPUs, then least memory. */
+export function compareShapes(a: Shape, b: Shape): number {
+  return a.devices - b.devices || a.cpus - b.cpus || a.memoryGib - b.memoryGib;
+}
+
+export function isSameShape(a: Shape, b: Shape): boolean {
+  return compareShapes(a, b) === 0 && a.accelerator === b.accelerator;
 }

@@ -12,7 +12,8 @@ export const permissions = [
   'secrets', // set and delete secrets of a project
   'projects', // create and change projects
   'tokens', // issue and revoke tokens
-  'operate', // nodes, pools, system facts
+  'operate', // look at nodes, quotas, system facts
+  'capacity', // drain nodes, set quotas
   'log', // what training code reports about its own run
 ] as const;
 export type Permission = (typeof permissions)[number];

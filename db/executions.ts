@@ -1,58 +1,9 @@
-// Executions: what the dispatcher takes, what the run workflow opens and closes.
-import { and, asc, eq, inArray, sql } from 'drizzle-orm';
+// Executions: what the run workflow opens and closes. What the dispatcher takes is in dispatch.ts.
+import { and, asc, eq, inArray, or, sql } from 'drizzle-orm';
 import { type Failure, isFinished, type RunStatus } from '#core/run.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
 import { attempts, stepClaims, steps } from './schema/steps.ts';
 import { executions, runs } from './schema/runs.ts';
-import { projects } from './schema/projects.ts';
-
-export interface Dispatchable {
-  runId: string;
-  n: number;
-  project: string;
-  number: number;
-  owner: string;
-  experiment: string;
-  name: string | null;
-  tags: string[];
-  cancelRequestedBy: string | null;
-}
-
-/**
- * Takes executions that nobody dispatches: new ones, and ones whose dispatcher died between taking and starting
- * (taken longer than `staleMs` ago). Rows that another dispatcher holds are skipped.
- */
-export async function takeForDispatch(
-  db: Database,
-  options: { max: number; staleMs: number },
-): Promise<Dispatchable[]> {
-  const taken = await db.execute<{ run_id: string; n: number }>(sql`
-    update executions set dispatch = 'starting', dispatched_at = clock_timestamp()
-    where (run_id, n) in (
-      select run_id, n from executions
-      where dispatch = 'queued'
-         or (dispatch = 'starting' and dispatched_at < clock_timestamp() - ${options.staleMs} * interval '1 millisecond')
-      order by created_at limit ${options.max} for update skip locked)
-    returning run_id, n`);
-  if (taken.rows.length === 0) return [];
-  const ns = new Map(taken.rows.map((row) => [row.run_id, row.n]));
-  const found = await db
-    .select({
-      runId: runs.id,
-      project: projects.name,
-      number: runs.number,
-      owner: runs.owner,
-      experiment: runs.experiment,
-      name: runs.name,
-      tags: runs.tags,
-      cancelRequestedBy: runs.cancelRequestedBy,
-    })
-    .from(runs)
-    .innerJoin(projects, eq(projects.id, runs.projectId))
-    .where(inArray(runs.id, [...ns.keys()]))
-    .orderBy(asc(runs.submittedAt));
-  return found.map((row) => ({ ...row, n: ns.get(row.runId) ?? 1 }));
-}
 
 /** Records that Temporal has the execution. A row that was closed meanwhile stays closed. */
 export async function markDispatched(db: Queryable, runId: string, n: number, executionId: string): Promise<void> {
@@ -137,10 +88,12 @@ export async function closeExecution(db: Database, closing: Closing): Promise<bo
 
 async function closeSteps(tx: Transaction, closing: Closing): Promise<void> {
   const mine = and(eq(steps.runId, closing.runId), eq(steps.execution, closing.n));
+  // It may wait to be launched again when its run is given up.
+  const failed = closing.failure?.step ?? '';
   await tx
     .update(steps)
     .set({ status: closing.status === 'cancelled' ? 'cancelled' : 'failed', finishedAt: sql`clock_timestamp()` })
-    .where(and(mine, eq(steps.status, 'running')));
+    .where(and(mine, or(eq(steps.status, 'running'), and(eq(steps.status, 'waiting'), eq(steps.name, failed)))));
   await tx
     .update(steps)
     .set({ status: closing.status === 'cancelled' ? 'cancelled' : 'skipped', reason: closing.skipReason })

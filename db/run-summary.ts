@@ -14,6 +14,7 @@ export const summaryColumns = {
   name: runs.name,
   tags: runs.tags,
   owner: runs.owner,
+  priority: runs.priority,
   status: runs.status,
   waitingReason: runs.waitingReason,
   submittedAt: isoInstant(runs.submittedAt),

@@ -3,6 +3,7 @@ import { and, eq, inArray, sql } from 'drizzle-orm';
 import { type Failure, isFinished } from '#core/run.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
 import { executions, runs } from './schema/runs.ts';
+import { stagesHaveQuotas } from './quotas.ts';
 import { stepClaims, steps } from './schema/steps.ts';
 
 export interface StepId {
@@ -50,7 +51,12 @@ function stepIs(id: StepId) {
 export async function startStep(db: Queryable, id: StepId): Promise<void> {
   await db
     .update(steps)
-    .set({ status: 'running', reason: null, startedAt: sql`coalesce(${steps.startedAt}, clock_timestamp())` })
+    .set({
+      status: 'running',
+      reason: null,
+      waitsFor: null,
+      startedAt: sql`coalesce(${steps.startedAt}, clock_timestamp())`,
+    })
     .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
 }
 
@@ -108,8 +114,9 @@ export async function setStepKey(
 export interface StepClaim {
   stepKey: string;
   ingredients: Record<string, unknown>;
-  /** What the step waits for from now on. */
-  reason: string;
+  /** Where the stage is to run, and how many accelerators it asks for. */
+  pool: string;
+  devices: number;
 }
 
 /**
@@ -118,7 +125,7 @@ export interface StepClaim {
  * holder's step or execution closes.
  */
 export async function claimStep(db: Database, id: StepId, claim: StepClaim): Promise<boolean> {
-  const { stepKey, ingredients, reason } = claim;
+  const { stepKey, ingredients, pool, devices } = claim;
   return await db.transaction(async (tx) => {
     // The run before its execution, in the order in which a run is closed.
     await tx.select({ id: runs.id }).from(runs).where(eq(runs.id, id.runId)).for('no key update');
@@ -126,7 +133,15 @@ export async function claimStep(db: Database, id: StepId, claim: StepClaim): Pro
     if (!(await holdOpenExecution(tx, id.runId, id.execution))) return false;
     await tx
       .update(steps)
-      .set({ stepKey, ingredients, status: 'waiting', reason })
+      .set({
+        stepKey,
+        ingredients,
+        pool,
+        devices,
+        status: 'waiting',
+        ...((await stagesHaveQuotas(tx)) ? waitingForQuota : waitingForSlot(pool)),
+        waitingSince: sql`clock_timestamp()`,
+      })
       .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
     const claimed = await tx
       .insert(stepClaims)
@@ -135,6 +150,31 @@ export async function claimStep(db: Database, id: StepId, claim: StepClaim): Pro
       .returning({ key: stepClaims.stepKey });
     await showWhetherRunWaits(tx, id.runId, id.execution);
     return claimed.length > 0 || (await holdsClaim(tx, id, stepKey));
+  });
+}
+
+export function waitingForSlot(pool: string) {
+  return { waitsFor: 'slot' as const, reason: `waits for a slot in pool ${pool}` };
+}
+
+/** Until it is admitted, which also says what exactly it waits for. */
+const waitingForQuota = { waitsFor: 'quota' as const, reason: 'waits for quota' };
+
+/** The launch of a stage was lost; the stage waits for a slot again and is still admitted. */
+export async function waitAgain(db: Database, id: StepId): Promise<void> {
+  await db.transaction(async (tx) => {
+    await tx.select({ id: runs.id }).from(runs).where(eq(runs.id, id.runId)).for('no key update');
+    if (!(await holdOpenExecution(tx, id.runId, id.execution))) return;
+    await tx
+      .update(steps)
+      .set({
+        status: 'waiting',
+        waitsFor: 'slot',
+        reason: sql`'waits for a slot in pool ' || ${steps.pool}`,
+        waitingSince: sql`clock_timestamp()`,
+      })
+      .where(and(stepIs(id), eq(steps.status, 'running'), sql`${steps.pool} is not null`));
+    await showWhetherRunWaits(tx, id.runId, id.execution);
   });
 }
 

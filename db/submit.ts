@@ -74,9 +74,10 @@ const insertStatement = {
              f.experiment, f.name, f.note, f.tags, f.owner, f.ref, f.commit, f.branch, coalesce(f.as_of, now()), f.overrides,
              f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, nullif(f.trigger, 'null'), f.priority, now(), now()
       from fresh f join numbers n on n.id = f.project_id
-      returning id, number, owner, as_of, submitted_at
+      returning id, project_id, number, owner, priority, as_of, submitted_at
     ), started as (
-      insert into executions (run_id, n) select id, 1 from inserted
+      insert into executions (run_id, n, project_id, owner, priority)
+      select id, 1, project_id, owner, priority from inserted
     ), recorded as (
       insert into audit (actor, action, target, facts)
       select owner, 'run.submit', id::text, jsonb_build_object('number', number) from inserted

@@ -37,7 +37,9 @@ export function createClient(options: ClientOptions) {
     blobs: blobCalls(transport),
     secrets: secretCalls(transport),
     tokens: tokenCalls(transport),
-    nodes: { list: () => transport.call(routes.listNodes) },
+    nodes: nodeCalls(transport),
+    pools: { list: () => transport.call(routes.listPools) },
+    quotas: quotaCalls(transport),
   };
 }
 
@@ -198,6 +200,24 @@ function tokenCalls({ call }: Transport) {
     issue: (body: BodyInput<typeof routes.issueToken>, options: Create = {}) =>
       call(routes.issueToken, { body, ...options }),
     revoke: (id: string) => call(routes.revokeToken, { params: { id } }),
+  };
+}
+
+function nodeCalls({ call }: Transport) {
+  return {
+    list: (query: QueryInput<typeof routes.listNodes> = {}) => call(routes.listNodes, { query }),
+    drain: (node: string, body: BodyInput<typeof routes.drainNode> = {}) =>
+      call(routes.drainNode, { params: { node }, body }),
+    resume: (node: string) => call(routes.resumeNode, { params: { node } }),
+  };
+}
+
+function quotaCalls({ call }: Transport) {
+  return {
+    list: () => call(routes.listQuotas),
+    set: (kind: 'project' | 'user', name: string, body: BodyInput<typeof routes.setQuota>) =>
+      call(routes.setQuota, { params: { kind, name }, body }),
+    remove: (kind: 'project' | 'user', name: string) => call(routes.removeQuota, { params: { kind, name } }),
   };
 }
 

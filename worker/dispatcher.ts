@@ -1,9 +1,11 @@
-// Takes queued executions and starts their workflows. Nothing else starts run workflows, so submit works while
+// Takes queued executions that their quotas admit and starts their workflows. Nothing else starts run workflows, so submit works while
 // Temporal is down, and a dispatcher that dies in the middle leaves rows that the next one takes again.
+import { createHash } from 'node:crypto';
 import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import type { Connection, Database } from '#db/connect.ts';
-import { closeExecution, type Dispatchable, markDispatched, takeForDispatch } from '#db/executions.ts';
+import { type Dispatchable, takeForDispatch } from '#db/dispatch.ts';
+import { closeExecution, markDispatched } from '#db/executions.ts';
 import { controlQueue, type RunInput, runWorkflow, runWorkflowId } from '#workflows/messages.ts';
 import type { Logger } from './logger.ts';
 
@@ -70,6 +72,8 @@ async function dispatch(deps: DispatcherDeps, row: Dispatchable): Promise<void> 
       workflowIdConflictPolicy: 'USE_EXISTING',
       workflowIdReusePolicy: 'REJECT_DUPLICATE',
       workflowTaskTimeout: '10s',
+      // Every activity of the run inherits it: the server serves by priority, and among equals the users take turns.
+      priority: { priorityKey: row.priority, fairnessKey: fairnessKey(row.owner) },
       requestEagerStart: true,
       staticSummary: `${row.project}/${row.number}${row.name === null ? '' : ` ${row.name}`}`,
       staticDetails: `Run [${row.project}/${row.number}](${deps.publicUrl}/api/v1/runs/${row.runId}) of ${row.owner}, execution ${row.n}`,
@@ -92,6 +96,13 @@ async function dispatch(deps: DispatcherDeps, row: Dispatchable): Promise<void> 
     }
     deps.log.warn({ error, run: row.runId }, 'Temporal did not take the run; it stays queued');
   }
+}
+
+const fairnessKeyBytesMax = 64;
+
+function fairnessKey(owner: string): string {
+  if (Buffer.byteLength(owner) <= fairnessKeyBytesMax) return owner;
+  return createHash('sha256').update(owner).digest('base64url');
 }
 
 async function closeCancelled(db: Database, row: Dispatchable): Promise<void> {

@@ -26,15 +26,15 @@ const log = createLogger('info');
 
 await untilStopped(log, async () => {
   const { role, pool } = readArguments();
-  const env = readEnvironment();
-  const config = readTeamConfig(pool === null ? env : { ...env, ASSAY_POOL: pool });
+  const env = readEnvironment(pool === null ? process.env : { ...process.env, ASSAY_POOL: pool });
+  const config = readTeamConfig(env);
   await mkdir(config.home, { recursive: true });
   // Stages run as another account, which has to pass through to what is theirs.
   if (process.getuid?.() === 0) await chmod(config.home, 0o711);
   const secrets = await readSecrets(config.home, env);
   const worker = await startWorker(role, config, secrets);
   const closeHealth = await answerHealth(config.healthPort, role);
-  log.info({ role, pool: role === 'stage' ? config.pool.name : undefined }, 'the worker is ready');
+  log.info({ role }, 'the worker is ready');
   return {
     failed: worker.failed,
     async stop() {

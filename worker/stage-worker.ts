@@ -6,14 +6,19 @@ import { NativeConnection, Worker } from '@temporalio/worker';
 import { createStageActivities } from '#activities/index.ts';
 import { createEnvironments } from '#activities/environments.ts';
 import type { Runner } from '#activities/runners/runner.ts';
-import { createDevices } from '#activities/stage/devices.ts';
+import { createLeaving, type Leaving } from '#activities/stage/leaving.ts';
+import { createSlots } from '#activities/stage/slots.ts';
 import { createSourceCache } from '#activities/stage/source-cache.ts';
 import type { StageDeps } from '#activities/stage/watch.ts';
 import { createWatches } from '#activities/stage/watches.ts';
 import { createContext } from '#environment/context.ts';
 import { nodeQueue, poolQueue } from '#workflows/messages.ts';
-import { holdLease, leaseMs, type NodeIdentity } from './node/node.ts';
+import { type Duty, putAsideIfFailing } from '#db/nodes.ts';
+import { holdLease, type Lease, leaseMs } from './node/lease.ts';
+import type { NodeIdentity } from './node/node.ts';
+import { createPoolPolling, type PoolPolling } from './node/pool-polling.ts';
 import { adoptLaunches, startNodeReconciler } from './node/node-reconciler.ts';
+import type { Logger } from './logger.ts';
 import { installRuntime, orClose, type RunningWorker, throttle, type WorkerDeps } from './temporal/runtime.ts';
 
 export interface StageWorkerDeps extends WorkerDeps {
@@ -23,43 +28,47 @@ export interface StageWorkerDeps extends WorkerDeps {
   logBytesMax: number;
 }
 
+/** An orderly stop of the worker waits for its stages so long, then kills them. */
+const stopKillMs = 10_000;
+
 /** Polls its pool's queue and its own; registers the node and adopts its stages before it takes anything. */
 export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWorker> {
   const { connection, log, node, runner } = deps;
   installRuntime(log);
-  const drain = new AbortController();
-  const stageDeps = stageDepsOf(deps, drain.signal);
-  await mkdir(stageDeps.workDir, { recursive: true, mode: 0o711 });
-  const reconcile = {
-    db: connection.db,
-    runner,
-    devices: stageDeps.devices,
-    nodeId: node.id,
-    workDir: stageDeps.workDir,
-    watched: stageDeps.watched,
-    log,
-  };
-  const native = await NativeConnection.connect({ address: deps.temporal.address });
-  const lease = await orClose([native], async () => {
-    await adoptLaunches(reconcile);
-    return await holdLease(connection.db, node, log);
+  const leaving = createLeaving();
+  let lease: Lease | null = null;
+  const stageDeps = stageDepsOf(deps, leaving, async () => {
+    if (await putAsideIfFailing(connection.db, node.id)) await lease?.ask();
   });
+  await mkdir(stageDeps.workDir, { recursive: true, mode: 0o711 });
+  const reconcile = { ...stageDeps, nodeId: node.id, runner, log };
+  const native = await NativeConnection.connect({ address: deps.temporal.address });
+  const held = await orClose([native], async () => {
+    const found = await holdLease(connection.db, node, log);
+    await orClose([{ close: () => found.stop() }], () => adoptLaunches(reconcile));
+    return found;
+  });
+  lease = held;
   const reconciler = startNodeReconciler(reconcile);
-  const activities = createStageActivities(stageDeps);
   const shared = {
     connection: native,
     namespace: deps.temporal.namespace,
-    activities,
+    activities: createStageActivities(stageDeps),
     identity: node.id,
     maxHeartbeatThrottleInterval: throttle,
     shutdownGraceTime: 0,
   };
-  const onPool = {
-    ...shared,
-    taskQueue: poolQueue(node.pool),
-    maxConcurrentActivityTaskExecutions: node.slots,
-    maxConcurrentActivityTaskPolls: Math.min(2, node.slots),
-  };
+  const polling = createPoolPolling(
+    stageDeps.slots,
+    (tuner) =>
+      Worker.create({
+        ...shared,
+        taskQueue: poolQueue(node.pool),
+        tuner,
+        maxConcurrentActivityTaskPolls: Math.min(2, node.slots),
+      }),
+    log,
+  );
   // A stage that is attached to holds its slot already, so its own queue is not bounded by slots.
   const onNode = {
     ...shared,
@@ -67,24 +76,45 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     maxConcurrentActivityTaskExecutions: 100,
     maxConcurrentActivityTaskPolls: 2,
   };
-  const workers = await orClose([{ close: () => reconciler.stop() }, { close: () => lease.stop() }, native], () =>
-    Promise.all([Worker.create(onPool), Worker.create(onNode)]),
-  );
-  const running = Promise.all(workers.map((worker) => worker.run()));
+  const worker = await orClose([{ close: () => reconciler.stop() }, { close: () => held.stop() }, native], async () => {
+    const created = await Worker.create(onNode);
+    if (held.duty.state === 'active') await polling.set(true);
+    return created;
+  });
+  const running = worker.run();
+  const obey = createObedience({ polling, leaving, log });
+  held.follow(obey);
+  log.info({ node: node.id, pool: node.pool, slots: node.slots, shape: node.shape }, 'the node offers its slots');
   return {
-    failed: running.then(() => new Promise<never>(() => undefined)),
+    failed: Promise.race([running.then(() => new Promise<never>(() => undefined)), polling.failed]),
     async stop() {
-      drain.abort();
-      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-      await running;
+      held.follow(() => undefined);
+      leaving.leave(stopKillMs);
+      const closed = polling.set(false);
+      if (worker.getState() === 'RUNNING') worker.shutdown();
+      await Promise.all([running, closed]);
       await reconciler.stop();
-      await lease.stop();
+      await held.stop();
       await native.close();
     },
   };
 }
 
-function stageDepsOf(deps: StageWorkerDeps, draining: AbortSignal): StageDeps {
+/** Does what the node was told; a change that fails is tried again at the next renewal. */
+function createObedience({ polling, leaving, log }: { polling: PoolPolling; leaving: Leaving; log: Logger }) {
+  let before: Duty['state'] = 'active';
+  return (duty: Duty) => {
+    if (duty.state !== before) log.warn({ state: duty.state, reason: duty.reason }, `the node is ${duty.state}`);
+    before = duty.state;
+    if (duty.stopsStages && !leaving.signal().aborted) leaving.leave(null);
+    if (duty.state === 'active') leaving.stay();
+    polling.set(duty.state === 'active').catch((error: unknown) => {
+      log.warn({ error }, 'the node could not begin or end to ask for stages; it tries again');
+    });
+  };
+}
+
+function stageDepsOf(deps: StageWorkerDeps, leaving: Leaving, afterTrouble: () => Promise<void>): StageDeps {
   const { db } = deps.connection;
   const { store, node } = deps;
   return {
@@ -92,7 +122,7 @@ function stageDepsOf(deps: StageWorkerDeps, draining: AbortSignal): StageDeps {
     store,
     runner: deps.runner,
     node: { id: node.id, pool: node.pool, leaseMs, hardware: node.hardware },
-    devices: createDevices(node.shape.devices),
+    slots: createSlots({ slots: node.slots, devices: node.devices }),
     environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
     sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),
     lake: deps.lake,
@@ -100,7 +130,8 @@ function stageDepsOf(deps: StageWorkerDeps, draining: AbortSignal): StageDeps {
     workDir: join(deps.nodeDir, 'work'),
     logBytesMax: deps.logBytesMax,
     publicUrl: deps.publicUrl,
-    draining,
+    leaving,
+    afterTrouble,
     watched: createWatches(),
   };
 }

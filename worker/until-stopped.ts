@@ -42,7 +42,7 @@ export async function untilStopped(log: Logger, start: () => Promise<Started>): 
     await started.stop();
     process.exit(0);
   } catch (error) {
-    console.error(error instanceof ConfigError ? error.message : error);
+    console.error(error instanceof ConfigError || error instanceof DomainError ? error.message : error);
     process.exit(1);
   }
 }

@@ -8,7 +8,8 @@ import type { Lake } from '#lake/lake.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import type { Environments } from '#activities/environments.ts';
 import type { Runner } from '#activities/runners/runner.ts';
-import type { Devices } from './devices.ts';
+import type { Leaving } from './leaving.ts';
+import type { Slots } from './slots.ts';
 import type { SourceCache } from './source-cache.ts';
 import type { Watches } from './watches.ts';
 import type { Workspace } from './workspace.ts';
@@ -25,7 +26,7 @@ export interface StageDeps {
   store: BlobStore;
   runner: Runner;
   node: StageNode;
-  devices: Devices;
+  slots: Slots;
   environments: Environments;
   sources: SourceCache;
   lake: Lake;
@@ -33,8 +34,9 @@ export interface StageDeps {
   workDir: string;
   logBytesMax: number;
   publicUrl: string;
-  /** Aborts when this worker is to stop its stages before it ends. */
-  draining: AbortSignal;
+  leaving: Leaving;
+  /** Called when a launch ended by trouble of this node, once that is recorded. */
+  afterTrouble: () => Promise<void>;
   /** Launches that an activity of this process watches; the node reconciler leaves them alone. */
   watched: Watches;
 }

@@ -5,7 +5,7 @@ import { runStatuses, type RunStatus } from '#core/run.ts';
 import type { Access } from '#api/access.ts';
 import type { ApiDeps } from '#api/deps.ts';
 import { requestKey } from '#api/idempotency.ts';
-import { acceptedView, loadRunView, summaryView } from '#api/run-view.ts';
+import { acceptedView, loadRunView, summaryViews } from '#api/run-view.ts';
 import { serve } from '#api/serve.ts';
 import { prepareSubmit } from '#api/submit.ts';
 import { coalesce } from '#db/coalesce.ts';
@@ -49,7 +49,7 @@ export function runRoutes(app: FastifyInstance, deps: ApiDeps, access: Access): 
       limit: query.limit,
       cursor: query.cursor ?? null,
     });
-    return { ...page, items: page.items.map(summaryView) };
+    return { ...page, items: await summaryViews(db, page.items) };
   });
 
   serve(app, routes.getRun, async ({ principal, params }) => {
@@ -65,11 +65,19 @@ export function runRoutes(app: FastifyInstance, deps: ApiDeps, access: Access): 
 
 /** Reads one run; calls of one moment share one statement. */
 export function createSummaryReader({ connection: { db } }: ApiDeps) {
-  const read = coalesce((ids: string[]) => getRunSummaries(db, ids));
+  const read = coalesce(async (ids: string[]) => {
+    const rows = await getRunSummaries(db, ids);
+    const views = await summaryViews(
+      db,
+      rows.filter((row) => row !== undefined),
+    );
+    const byId = new Map(views.map((view) => [view.id, view]));
+    return ids.map((id) => byId.get(id));
+  });
   return async (id: string) => {
-    const row = await read(id);
-    if (row === undefined) throw new TypeError(`Run ${id} is gone although runs are not deleted.`);
-    return summaryView(row);
+    const view = await read(id);
+    if (view === undefined) throw new TypeError(`Run ${id} is gone although runs are not deleted.`);
+    return view;
   };
 }
 

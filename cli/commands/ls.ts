@@ -29,6 +29,12 @@ const columns = [
   { title: 'time', right: true },
 ];
 
+/** Shown while something waits; it takes the room that the name had. */
+const withReason = [
+  ...columns.map((column) => ({ ...column, flexible: false })),
+  { title: 'waits for', flexible: true },
+];
+
 const pageMax = 500;
 
 export function addLsCommand(program: Command, context: Context): void {
@@ -62,7 +68,8 @@ async function list(context: Context, { json, limit, ...query }: ListOptions): P
   if (json) return terminal.write(formatJson({ items, nextCursor }));
   if (items.length === 0) return terminal.note('No runs found.');
   const rows = items.map((run) => rowOf(context, run));
-  terminal.write(formatTable(terminal, columns, rows));
+  const isWaiting = items.some((run) => run.waitingReason !== null);
+  terminal.write(formatTable(terminal, isWaiting || !terminal.isTerminal ? withReason : columns, rows));
   if (nextCursor !== null && terminal.isTerminal) terminal.note(`There are more; see them with -n ${limit * 5}.`);
 }
 
@@ -76,5 +83,6 @@ function rowOf({ terminal }: Context, run: RunSummary): Cell[] {
     run.owner,
     terminal.isTerminal ? formatAge(run.submittedAt, Date.now()) : run.submittedAt,
     run.durationMs === null ? '' : terminal.isTerminal ? formatDuration(run.durationMs) : String(run.durationMs),
+    run.waitingReason ?? '',
   ];
 }

@@ -7,9 +7,11 @@ import { parseInstant } from '#cli/words/instants.ts';
 import { formatJson } from '#cli/output.ts';
 import { parseRun } from '#cli/project/project-here.ts';
 import { type CodeChoice, provideCode } from '#cli/project/provide-code.ts';
+import { parsePriority } from '#cli/words/priorities.ts';
 import { parseSeed } from '#cli/words/seeds.ts';
 import { waitForRun } from '#cli/wait.ts';
 import type { RunSummary, SubmitRun } from '#contract/runs.ts';
+import type { Priority } from '#core/priority.ts';
 import { UnreachableError } from '#sdk/api-error.ts';
 import type { Client } from '#sdk/client.ts';
 
@@ -25,6 +27,7 @@ interface RunOptions extends JsonOption {
   ref?: string;
   project?: string;
   dirty?: boolean;
+  priority?: Priority;
   reuse: boolean;
   wait?: boolean;
 }
@@ -51,6 +54,7 @@ export function addRunCommand(program: Command, context: Context): void {
     .option('--ref <ref>', 'a branch, tag or commit instead of HEAD')
     .option('--project <name>', 'the project; from assay.yaml or the folder when absent')
     .option('--dirty', 'run the uncommitted changes too; they are stored as a patch and bar promotion')
+    .option('--priority <1-5>', '1 is served first, 5 last; 3 when absent', parsePriority)
     .option('--no-reuse', 'run every step again')
     .option('--wait', "show the progress and stay until it ends; the exit code is the gate's result")
     .option('--json', 'print what the API answers')
@@ -76,7 +80,7 @@ async function run(context: Context, words: string[], options: RunOptions): Prom
 function parseRequest(words: string[], options: RunOptions): SubmitRun {
   const isParams = areAssignments(words);
   const params = parseAssignments([...(options.param ?? []), ...(isParams ? words : [])]);
-  const { name, tag, note, experiment, asOf, seed } = options;
+  const { name, tag, note, experiment, asOf, seed, priority } = options;
   return defined({
     params: Object.keys(params).length === 0 ? undefined : params,
     command: isParams || words.length === 0 ? undefined : words,
@@ -86,6 +90,7 @@ function parseRequest(words: string[], options: RunOptions): SubmitRun {
     experiment,
     asOf,
     seed,
+    priority,
     reuse: options.reuse ? undefined : false,
   });
 }

@@ -1,5 +1,6 @@
 // Everything about one run on one page.
 import { flattenParams } from '#core/params.ts';
+import { defaultPriority } from '#core/priority.ts';
 import type { Params } from '#core/project.ts';
 import type { RunDatum } from '#contract/artifacts.ts';
 import type { Metric } from '#contract/metrics.ts';
@@ -42,6 +43,7 @@ function formatSummary(terminal: Terminal, run: Run): string {
     ['project', run.project],
     ['experiment', run.experiment],
     ['owner', run.owner],
+    ['priority', run.priority === defaultPriority ? null : String(run.priority)],
     ['tags', run.tags.length === 0 ? null : run.tags.join(', ')],
     ['note', run.note],
     [

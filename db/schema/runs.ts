@@ -90,6 +90,10 @@ export const executions = pgTable(
       .notNull()
       .references(() => runs.id),
     n: integer('n').notNull(),
+    /** Of the run, kept here so that the dispatcher's indexes hold them; filled in by a trigger where they are not given. */
+    projectId: uuid('project_id').references(() => projects.id),
+    owner: text('owner'),
+    priority: integer('priority').$type<Priority>(),
     dispatch: text('dispatch').$type<DispatchState>().notNull().default('queued'),
     status: text('status').$type<RunStatus>().notNull().default('queued'),
     createdAt: instant('created_at').notNull().defaultNow(),
@@ -102,7 +106,14 @@ export const executions = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.runId, t.n] }),
-    index('executions_to_dispatch').on(t.createdAt).where(sql`dispatch in ('queued', 'starting')`),
+    index('executions_queued').on(t.priority, t.createdAt).where(sql`dispatch = 'queued'`),
+    index('executions_queued_by_group')
+      .on(t.projectId, t.owner, t.priority, t.createdAt)
+      .where(sql`dispatch = 'queued'`),
+    index('executions_under_way')
+      .on(t.projectId, t.owner, t.dispatchedAt)
+      .where(sql`dispatch in ('starting', 'started')`),
+    index('executions_starting').on(t.dispatchedAt).where(sql`dispatch = 'starting'`),
     index('executions_open').on(t.createdAt).where(sql`dispatch = 'started'`),
   ],
 );

@@ -1,3 +1,4 @@
+import { sql } from 'drizzle-orm';
 import {
   bigint,
   boolean,
@@ -31,6 +32,12 @@ export const steps = pgTable(
     status: text('status').$type<StepStatus>().notNull().default('pending'),
     /** Why it waits, was skipped or failed; plain words. */
     reason: text('reason'),
+    /** What a waiting stage waits for; from `slot` on it counts against quotas. */
+    waitsFor: text('waits_for').$type<'quota' | 'slot'>(),
+    waitingSince: instant('waiting_since'),
+    /** Where a stage is to run, and how many accelerators it asks for. */
+    pool: text('pool'),
+    devices: integer('devices'),
     stepKey: text('step_key'),
     /** What the key was made of, for explaining it. */
     ingredients: jsonb('ingredients').$type<Record<string, unknown>>(),
@@ -43,7 +50,12 @@ export const steps = pgTable(
     startedAt: instant('started_at'),
     finishedAt: instant('finished_at'),
   },
-  (t) => [primaryKey({ columns: [t.runId, t.execution, t.name] }), index('steps_by_key').on(t.stepKey)],
+  (t) => [
+    primaryKey({ columns: [t.runId, t.execution, t.name] }),
+    index('steps_by_key').on(t.stepKey),
+    index('steps_waiting').on(t.pool, t.waitingSince).where(sql`kind = 'stage' and status = 'waiting'`),
+    index('steps_open').on(t.runId).where(sql`kind = 'stage' and status in ('waiting', 'running')`),
+  ],
 );
 
 /** Holding the row is the right to run a step; released with the result or with the closing of the attempt. */
@@ -90,6 +102,8 @@ export const attempts = pgTable(
   (t) => [
     primaryKey({ columns: [t.runId, t.step, t.fence] }),
     index('attempts_by_node').on(t.nodeId, t.status),
+    index('attempts_newest_of_node').on(t.nodeId, t.createdAt),
+    index('attempts_open').on(t.nodeId).where(sql`status in ('starting', 'running')`),
     index('attempts_by_token').on(t.tokenHash),
   ],
 );

@@ -87,7 +87,7 @@ test('a stage that fits no pool is refused while pools are known, and waits whil
   const sha = await commit({ 'assay.yaml': file });
   await send(sha);
   expect((await submit({ commit: sha })).status).toBe(201);
-  const shape = { cpus: 2, memoryGib: 4, accelerator: null, devices: [] };
+  const shape = { cpus: 2, memoryGib: 4, accelerator: null, devices: 0 };
   await api.db
     .insert(nodes)
     .values({ id: 'n', pool: 'cpu', host: 'h', slots: 2, shape, leaseExpiresAt: new Date(Date.now() + 60_000) });

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import type { ApiDeps } from '#api/deps.ts';
 import type { Run, RunSummary } from '#contract/runs.ts';
-import { takeForDispatch } from '#db/executions.ts';
+import { takeForDispatch } from '#db/dispatch.ts';
 import { executions, runs } from '#db/schema/runs.ts';
 import { createTestApi, refusal, type TestApi } from './server.ts';
 import { insertAttempt, insertRun } from './fixtures.ts';

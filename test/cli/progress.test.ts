@@ -12,7 +12,15 @@ function run(changes: Partial<RunSummary>): RunSummary {
 }
 
 function step(position: number, name: string, changes: Partial<Step>): Step {
-  const none = { reason: null, failure: null, facts: null, startedAt: null, finishedAt: null, durationMs: null };
+  const none = {
+    reason: null,
+    waiting: null,
+    failure: null,
+    facts: null,
+    startedAt: null,
+    finishedAt: null,
+    durationMs: null,
+  };
   return {
     name,
     position,

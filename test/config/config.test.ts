@@ -27,7 +27,7 @@ test('nothing set gives the embedded stack on loopback under the home folder', (
     temporal: { kind: 'embedded' },
     storage: { kind: 'disk', path: join(homedir(), '.assay', 'blobs') },
     runner: { kind: 'process' },
-    pool: { name: 'cpu' },
+    pool: { name: null, slots: null, deviceIds: null },
   });
 });
 

@@ -37,6 +37,10 @@ export type TestWorkers = Awaited<ReturnType<typeof startTestWorkers>>;
 
 export interface TestWorkersOptions {
   slots?: number;
+  /** False starts none in this process: the test has stage workers of its own. */
+  stage?: boolean;
+  /** Ids of accelerators, one for each slot. */
+  devices?: string[];
   /** What the workers get in place of the database, for example one that fails at times. */
   database?: (db: Database) => Database;
   /** The same for what runs the stages. */
@@ -81,12 +85,21 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   const python = await findPython(stageUser);
   const processes = createProcessRunner({ stateDir: join(home, 'launches'), python, stageUser });
   const runner = options.runner?.(processes) ?? processes;
-  const secretsKey = createSecretKey(randomBytes(32));
-  const node = await identifyNode(home, { name: 'cpu', slots: options.slots ?? 2, cpus: 2, memoryGib: 4 });
+  const keyBytes = randomBytes(32);
+  const secretsKey = createSecretKey(keyBytes);
+  const node = await identifyNode(home, {
+    name: 'cpu',
+    slots: options.slots ?? 2,
+    cpus: 2,
+    memoryGib: 4,
+    devices: null,
+    deviceIds: options.devices ?? null,
+    accelerator: null,
+  });
   const bundle = await bundleWorkflows();
   const startControl = () => startControlWorker({ ...shared, mirrors }, bundle);
   const startStage = () => startStageWorker({ ...shared, runner, node, secretsKey, logBytesMax: 64 * 2 ** 20 });
-  const running: RunningWorker[] = [await startStage(), await startControl()];
+  const running: RunningWorker[] = [...(options.stage === false ? [] : [await startStage()]), await startControl()];
 
   async function createProject(name: string, files: Record<string, string>) {
     const projectId = newId();
@@ -141,6 +154,14 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     lake,
     home,
     secretsKey,
+    /** What a stage worker of another process needs to take part. */
+    variables: {
+      ASSAY_DATABASE_URL: database.appUrl,
+      ASSAY_TEMPORAL_ADDRESS: temporal.address,
+      ASSAY_TEMPORAL_NAMESPACE: temporal.namespace,
+      ASSAY_STORAGE_PATH: join(home, 'blobs'),
+      ASSAY_SECRET_KEY: keyBytes.toString('base64'),
+    },
     startControl,
     startStage,
     createProject,

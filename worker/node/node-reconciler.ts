@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { openLaunches } from '#db/attempts.ts';
 import type { Database } from '#db/connect.ts';
 import type { Runner } from '#activities/runners/runner.ts';
-import type { Devices } from '#activities/stage/devices.ts';
+import type { Slots } from '#activities/stage/slots.ts';
 import type { Watches } from '#activities/stage/watches.ts';
 import { removeWorkspace } from '#activities/stage/workspace.ts';
 import type { Logger } from '#worker/logger.ts';
@@ -14,7 +14,7 @@ const everyMs = 5_000;
 export interface NodeReconcilerDeps {
   db: Database;
   runner: Runner;
-  devices: Devices;
+  slots: Slots;
   nodeId: string;
   workDir: string;
   /** Launches that an activity of this process is busy with. */
@@ -22,12 +22,12 @@ export interface NodeReconcilerDeps {
   log: Logger;
 }
 
-/** Marks the devices of stages that still run as taken; called before the worker polls. */
+/**
+ * Takes the slots and devices of open attempts of this node; called before the worker polls. One that was not started
+ * yet is started here by whoever attaches to it, so it holds its slot too.
+ */
 export async function adoptLaunches(deps: NodeReconcilerDeps): Promise<void> {
-  const held = new Set(await deps.runner.list());
-  for (const attempt of await openLaunches(deps.db, deps.nodeId)) {
-    if (held.has(attempt.launch)) deps.devices.adopt(attempt.launch, attempt.devices);
-  }
+  for (const { launch, devices } of await openLaunches(deps.db, deps.nodeId)) deps.slots.adopt(launch, devices);
 }
 
 export function startNodeReconciler(deps: NodeReconcilerDeps): { stop(): Promise<void> } {
@@ -40,6 +40,7 @@ export function startNodeReconciler(deps: NodeReconcilerDeps): { stop(): Promise
  */
 async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
   const held = await deps.runner.list();
+  const holding = deps.slots.uncovered();
   const directories = await readdir(deps.workDir).catch(() => []);
   const open = new Set((await openLaunches(deps.db, deps.nodeId)).map((attempt) => attempt.launch));
   const isLeftover = (name: string) => !open.has(name) && !deps.watched.has(name);
@@ -47,9 +48,10 @@ async function reconcileNode(deps: NodeReconcilerDeps): Promise<void> {
     deps.log.info({ launch: name }, 'removing a launch that belongs to no open attempt');
     await orLater(deps, name, async () => {
       await (await deps.runner.attach(name))?.remove();
-      deps.devices.free(name);
+      deps.slots.free(name);
     });
   }
+  for (const name of holding.filter((launch) => isLeftover(launch) && !held.includes(launch))) deps.slots.free(name);
   for (const name of directories.filter(isLeftover)) {
     await orLater(deps, name, () => removeWorkspace(deps.workDir, name));
   }

@@ -1,45 +1,63 @@
-// The identity of this stage-worker host, its shape and its lease.
+// The identity of this stage-worker host and what it offers.
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { arch, cpus, hostname, release, totalmem } from 'node:os';
+import { arch, availableParallelism, cpus, hostname, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Shape } from '#core/pool.ts';
-import type { Database } from '#db/connect.ts';
-import { releaseNode, renewNode } from '#db/nodes.ts';
-import type { Logger } from '#worker/logger.ts';
+import { DomainError } from '#core/errors.ts';
+import { offerOf, type Offer, type SlotSettings } from '#core/node-shape.ts';
 
-export const leaseMs = 20_000;
-const renewMs = 5_000;
+const bytesPerGib = 1024 ** 3;
 
-export interface NodeIdentity {
+export interface NodeIdentity extends Offer {
   id: string;
-  pool: string;
-  slots: number;
-  shape: Shape;
+  /** Ids of the accelerators its slots hand out. */
+  devices: string[];
   hardware: Record<string, unknown>;
 }
 
-/** What the configuration says of this node's slots. */
-export interface PoolOffer {
-  name: string;
-  slots: number;
-  cpus: number;
-  memoryGib: number;
+/** What the configuration says of this node. */
+export interface NodeSettings extends SlotSettings {
+  /** Null takes the devices that the vendor's tool lists. */
+  deviceIds: readonly string[] | null;
+  accelerator: string | null;
 }
 
-/** The id is kept on disk, so that a worker that comes back finds the stages it left running. */
-export async function identifyNode(home: string, pool: PoolOffer): Promise<NodeIdentity> {
+/** The id is kept on disk, so that a worker that comes back finds the stages it left running. @throws shape-mismatch */
+export async function identifyNode(home: string, settings: NodeSettings): Promise<NodeIdentity> {
   const gpus = await findGpus();
-  const first = gpus[0];
-  const shape: Shape = {
-    cpus: pool.cpus,
-    memoryGib: pool.memoryGib,
-    accelerator: first === undefined ? null : first.type,
-    devices: gpus.map((gpu) => gpu.id),
+  const devices = chooseDevices(gpus, settings.deviceIds);
+  const machine = {
+    cpus: availableParallelism(),
+    memoryGib: Math.max(1, Math.floor(totalmem() / bytesPerGib)),
+    accelerator: settings.accelerator ?? kindOf(gpus.filter(({ id }) => devices.includes(id))),
+    devices,
   };
-  return { id: await nodeId(home), pool: pool.name, slots: pool.slots, shape, hardware: hardware(gpus) };
+  const offer = offerOf(machine, settings);
+  return {
+    id: await nodeId(home),
+    ...offer,
+    devices: offer.shape.devices === 0 ? [] : devices,
+    hardware: hardware(gpus),
+  };
+}
+
+function chooseDevices(gpus: readonly Gpu[], asked: readonly string[] | null): string[] {
+  const devices = asked === null ? gpus.map(({ id }) => id) : [...asked];
+  const repeated = devices.find((id, n) => devices.indexOf(id) !== n);
+  if (repeated === undefined) return devices;
+  throw new DomainError('shape-mismatch', `ASSAY_DEVICES names ${repeated} twice; a device can be handed out once.`);
+}
+
+/** A pool has one shape, so the devices of a node are of one kind. */
+function kindOf(gpus: readonly Gpu[]): string {
+  const kinds = [...new Set(gpus.map(({ type }) => type))];
+  if (kinds.length <= 1) return kinds[0] ?? 'gpu';
+  throw new DomainError(
+    'shape-mismatch',
+    `This machine has accelerators of several kinds: ${kinds.join(', ')}. Name those of one kind in ASSAY_DEVICES.`,
+  );
 }
 
 async function nodeId(home: string): Promise<string> {
@@ -94,25 +112,5 @@ function hardware(gpus: Gpu[]): Record<string, unknown> {
     cpus: cpus().length,
     memoryBytes: totalmem(),
     gpus: gpus.map(({ name, memoryMib, driver }) => ({ name, memoryMib, driver })),
-  };
-}
-
-export interface Lease {
-  stop(): Promise<void>;
-}
-
-/** Registers the node before anything polls, and renews until stopped. */
-export async function holdLease(db: Database, node: NodeIdentity, log: Logger): Promise<Lease> {
-  const { id, pool, slots, shape } = node;
-  const row = { id, pool, slots, shape, hardware: node.hardware, host: hostname() };
-  await renewNode(db, row, leaseMs);
-  const timer = setInterval(() => {
-    renewNode(db, row, leaseMs).catch((error: unknown) => log.warn({ error }, 'the node lease was not renewed'));
-  }, renewMs);
-  return {
-    async stop() {
-      clearInterval(timer);
-      await releaseNode(db, id).catch((error: unknown) => log.warn({ error }, 'the node lease was not released'));
-    },
   };
 }
