@@ -23,7 +23,7 @@ export function acceptedView(
   submit: Omit<Submit, 'request'>,
   { runId, number, asOf, submittedAt }: Extract<Accepted, { repeated: false }>,
 ): RunSummary {
-  const { experiment, name, tags, owner, ref, branch, commit, dirty } = submit;
+  const { experiment, name, tags, owner, ref, branch, commit, dirty, trigger } = submit;
   return {
     id: runId,
     label: `${project}/${number}`,
@@ -47,6 +47,7 @@ export function acceptedView(
     dirty,
     gateResult: null,
     failure: null,
+    trigger,
     actions: legalRunActions('queued'),
   };
 }

@@ -9,6 +9,7 @@ import { modelRoutes } from './models.ts';
 import { nodeRoutes } from './nodes.ts';
 import { projectRoutes } from './projects.ts';
 import { runRoutes } from './runs.ts';
+import { scheduleRoutes } from './schedules.ts';
 import { secretRoutes } from './secrets.ts';
 import { tokenRoutes } from './tokens.ts';
 
@@ -19,6 +20,7 @@ export const routes = {
   ...projectRoutes,
   ...codeRoutes,
   ...runRoutes,
+  ...scheduleRoutes,
   ...logRoutes,
   ...metricRoutes,
   ...artifactRoutes,

@@ -4,6 +4,7 @@ import type { Context, JsonOption } from '#cli/context.ts';
 import { type Cell, formatJson, formatTable } from '#cli/output.ts';
 import { formatAge, formatDuration } from '#cli/show/quantities.ts';
 import { styledGate, styledStatus } from '#cli/show/statuses.ts';
+import { describeTrigger } from '#cli/show/trigger.ts';
 import { parseCount } from '#cli/words/counts.ts';
 import type { RunSummary } from '#contract/runs.ts';
 
@@ -28,6 +29,7 @@ const columns = [
   { title: 'submitted' },
   { title: 'time', right: true },
 ];
+const startedBy = { title: 'started by' };
 
 const pageMax = 500;
 
@@ -61,9 +63,15 @@ async function list(context: Context, { json, limit, ...query }: ListOptions): P
   } while (nextCursor !== null && items.length < limit);
   if (json) return terminal.write(formatJson({ items, nextCursor }));
   if (items.length === 0) return terminal.note('No runs found.');
-  const rows = items.map((run) => rowOf(context, run));
-  terminal.write(formatTable(terminal, columns, rows));
+  // On a terminal, where room is scarce, only when something else than a person started one of them.
+  const withTrigger = !terminal.isTerminal || items.some((run) => run.trigger !== null);
+  const rows = items.map((run) => [...rowOf(context, run), ...(withTrigger ? [triggerCell(run)] : [])]);
+  terminal.write(formatTable(terminal, withTrigger ? [...columns, startedBy] : columns, rows));
   if (nextCursor !== null && terminal.isTerminal) terminal.note(`There are more; see them with -n ${limit * 5}.`);
+}
+
+function triggerCell({ trigger }: RunSummary): Cell {
+  return trigger === null ? '' : describeTrigger(trigger);
 }
 
 function rowOf({ terminal }: Context, run: RunSummary): Cell[] {

@@ -8,6 +8,7 @@ import { type Cell, formatFields, formatTable, oneLine } from '#cli/output.ts';
 import { formatDuration, formatNumber, formatSize } from './quantities.ts';
 import { formatFailure, formatGate, formatHeadline } from './run-outcome.ts';
 import { lookOf, styledStatus } from './statuses.ts';
+import { describeTrigger } from './trigger.ts';
 import { describeDatum, describeEnvironment, describeStep } from './step-facts.ts';
 import type { Terminal } from '#cli/terminal.ts';
 
@@ -42,6 +43,7 @@ function formatSummary(terminal: Terminal, run: Run): string {
     ['project', run.project],
     ['experiment', run.experiment],
     ['owner', run.owner],
+    ['started by', run.trigger === null ? null : describeTrigger(run.trigger)],
     ['tags', run.tags.length === 0 ? null : run.tags.join(', ')],
     ['note', run.note],
     [
