@@ -12,8 +12,9 @@ import { resolveCommit, type ResolveDeps } from './resolve-commit.ts';
 import { runStage, type StageInput } from './run-stage.ts';
 import type { StageDeps } from './stage/watch.ts';
 import type { ExecutionInput } from './step.ts';
+import { takeTick, type TickDeps, type TickInput } from './take-tick.ts';
 
-export type ControlDeps = ResolveDeps & BuildDeps & LoadDeps & ClaimDeps;
+export type ControlDeps = ResolveDeps & BuildDeps & LoadDeps & ClaimDeps & TickDeps;
 
 /** What every control worker offers: steps without a slot. */
 export function createActivities(deps: ControlDeps) {
@@ -30,6 +31,7 @@ export function createActivities(deps: ControlDeps) {
     promote: guarded((input: ExecutionInput) => promote(db, input)),
     showAttention: guarded((input: Parameters<typeof showAttention>[1]) => showAttention(db, input)),
     finishRun: guarded((input: FinishInput) => finishRun(db, input)),
+    takeTick: guarded((input: TickInput) => takeTick(deps, input)),
   };
 }
 

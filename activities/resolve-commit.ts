@@ -4,6 +4,7 @@ import type { Plan } from '#core/plan.ts';
 import type { ProjectConfig } from '#core/project.ts';
 import type { Database } from '#db/connect.ts';
 import { openExecution } from '#db/executions.ts';
+import { syncFileSchedule } from '#db/file-schedule.ts';
 import { listPools } from '#db/nodes.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
 import { insertSteps, type NewStep, setResolved } from '#db/steps.ts';
@@ -65,10 +66,17 @@ async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Prom
   if ((await listPools(deps.db)).length === 0) throw new Error('no node has registered yet; start a stage worker');
   const { config, params, plan } = await readCommit(deps, { ...run, project, commit: found.commit });
   const sourceSha256 = await deps.keepSource(project.id, found.commit);
+  const branch = found.branch ?? run.branch;
+  // Before the plan is written: a step that is repeated with a plan comes no more here.
+  if (branch === project.defaultBranch && !run.dirty && run.command === null) {
+    const { commit, committedAt } = found;
+    const declared = config.triggers.schedule;
+    await syncFileSchedule(deps.db, { projectId: project.id, branch, commit, committedAt, declared, by: run.owner });
+  }
   await setResolved(deps.db, run.id, {
     commit: found.commit,
     tree: found.tree,
-    branch: found.branch ?? run.branch,
+    branch,
     commitMessage: found.message,
     commitAuthor: `${found.authorName} <${found.authorEmail}>`,
     sourceSha256,

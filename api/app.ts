@@ -29,6 +29,7 @@ import { runControlRoutes } from './routes/run-control.ts';
 import { runDataRoutes } from './routes/run-data.ts';
 import { runEventRoutes } from './routes/run-events.ts';
 import { runRoutes } from './routes/runs.ts';
+import { scheduleRoutes } from './routes/schedules.ts';
 import { secretRoutes } from './routes/secrets.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { createRunChanges } from './run-changes.ts';
@@ -92,6 +93,7 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   metricRoutes(app, deps, access);
   artifactRoutes(app, deps, access);
   runDataRoutes(app, deps, access);
+  scheduleRoutes(app, deps, access);
   modelRoutes(app, deps, access);
   lakeRoutes(app, deps);
   datasetRoutes(app, deps);

@@ -30,7 +30,7 @@ export function acceptedView(
   submit: Omit<Submit, 'request'>,
   { runId, number, asOf, submittedAt }: Extract<Accepted, { repeated: false }>,
 ): RunSummary {
-  const { experiment, name, tags, owner, priority, ref, branch, commit, dirty } = submit;
+  const { experiment, name, tags, owner, priority, ref, branch, commit, dirty, trigger } = submit;
   return {
     id: runId,
     label: `${project}/${number}`,
@@ -55,6 +55,7 @@ export function acceptedView(
     dirty,
     gateResult: null,
     failure: null,
+    trigger,
     actions: legalRunActions('queued'),
   };
 }

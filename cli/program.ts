@@ -22,6 +22,7 @@ import { addQuotasCommand } from '#cli/commands/quotas.ts';
 import { addResolveCommand } from '#cli/commands/resolve.ts';
 import { addRetryCommand } from '#cli/commands/retry.ts';
 import { addRunCommand } from '#cli/commands/run.ts';
+import { addSchedulesCommand } from '#cli/commands/schedules.ts';
 import { addSecretCommand } from '#cli/commands/secret.ts';
 import { addShowCommand } from '#cli/commands/show.ts';
 import { addTokensCommand } from '#cli/commands/tokens.ts';
@@ -40,6 +41,7 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
       addCancelCommand,
       addRetryCommand,
       addResolveCommand,
+      addSchedulesCommand,
     ],
   ],
   ['Models', [addModelsCommand, addPromoteCommand]],

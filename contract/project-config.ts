@@ -9,6 +9,7 @@ import type {
   Stage,
 } from '#core/project.ts';
 import { parseAccelerators, parseCpus, parseDuration, parseMemoryGib } from '#core/quantities.ts';
+import { catchUpSeconds, defaultOverlap, defaultTimeZone, type ScheduleDeclaration } from '#core/schedule.ts';
 import { notYetSentences } from './not-yet.ts';
 import { plainPath } from './project-checks.ts';
 import type { ProjectFile, StageFile } from './project-schema.ts';
@@ -50,7 +51,7 @@ export function createProjectConfig({ file, origin, projectName, stages, params 
     metrics: { files: (file.metrics?.files ?? []).map(plainPath), declare: createDeclarations(file) },
     gate: file.gate ?? [],
     promote: file.promote ?? 'by-hand',
-    triggers: { push: file.triggers?.push ?? [], schedule: file.triggers?.schedule ?? null },
+    triggers: { push: file.triggers?.push ?? [], schedule: createSchedule(file.triggers?.schedule) },
     verify: {
       predictions: optionalPath(file.verify?.predictions),
       key: file.verify?.key ?? null,
@@ -139,6 +140,19 @@ function createDeclarations(file: ProjectFile): Record<string, MetricDeclaration
     { goal: goal ?? null, from: from ?? null, use: use ?? 'last', tolerance: tolerance ?? null },
   ]);
   return Object.fromEntries(entries) as Record<string, MetricDeclaration>;
+}
+
+function createSchedule(written: NonNullable<ProjectFile['triggers']>['schedule']): ScheduleDeclaration | null {
+  if (written === undefined) return null;
+  const { cron, timezone, overlap, catchup, branch } = typeof written === 'string' ? { cron: written } : written;
+  const seconds = catchup === undefined ? null : Math.floor((parseDuration(catchup) ?? 0) / 1000);
+  return {
+    cron,
+    timezone: timezone ?? defaultTimeZone,
+    overlap: overlap ?? defaultOverlap,
+    catchUpSeconds: seconds ?? catchUpSeconds.default,
+    branch: branch ?? null,
+  };
 }
 
 type Secrets = ProjectFile['secrets'];

@@ -1,8 +1,10 @@
 // assay.yaml as people write it. Each `error` is the words after "expected"; project-file.ts adds what was found.
-import { isCron } from '#core/cron.ts';
+import { cronHasDate, isCron } from '#core/cron.ts';
 import { projectNamePattern, stageNamePattern } from '#core/names.ts';
 import { parseAccelerators, parseCpus, parseDuration, parseMemoryGib } from '#core/quantities.ts';
 import { stagesMax } from '#core/plan.ts';
+import { catchUpSeconds, overlaps } from '#core/schedule.ts';
+import { isTimeZone } from '#core/time-zone.ts';
 import { z } from 'zod';
 
 const day = 86_400_000;
@@ -200,12 +202,34 @@ const image = z
   .string({ error: 'an image with its digest: NAME@sha256:…' })
   .regex(/^[\w./:-]+@sha256:[0-9a-f]{64}$/, { error: 'an image with its digest: NAME@sha256:…' });
 
+const cron = text('a cron expression such as "0 3 * * *"')
+  .refine(isCron, { error: 'a cron expression of five fields, such as "0 3 * * *"', abort: true })
+  .refine(cronHasDate, { error: 'a date that some year has' });
+
+const second = 1_000;
+const scheduleMap = z
+  .strictObject({
+    cron,
+    timezone: text('a time zone such as Europe/Berlin').refine(isTimeZone, {
+      error: 'a time zone by its exact name, such as Europe/Berlin or UTC',
+    }),
+    overlap: z.enum(overlaps, { error: 'skip, allow or cancel-previous' }),
+    catchup: amount('a duration such as 1h, from 1m to 7d', (value) => {
+      const ms = parseDuration(value);
+      return ms !== null && ms >= catchUpSeconds.min * second && ms <= catchUpSeconds.max * second;
+    }),
+    branch: text('the name of a branch').max(250, { error: 'the name of a branch' }),
+  })
+  .partial({ timezone: true, overlap: true, catchup: true, branch: true });
+
+const schedule = z.union([cron, scheduleMap], {
+  error: 'a cron expression, or a map such as { cron: "0 3 * * *", timezone: Europe/Berlin }',
+});
+
 const triggers = z.strictObject(
   {
     push: listOf(text('a branch or a glob of branches'), 'a list of branches'),
-    schedule: text('a cron expression such as "0 3 * * *"').refine(isCron, {
-      error: 'a cron expression of five fields, such as "0 3 * * *"',
-    }),
+    schedule,
   },
   { error: 'a map with push or schedule' },
 );

@@ -11,6 +11,7 @@ import { poolRoutes } from './pools.ts';
 import { projectRoutes } from './projects.ts';
 import { quotaRoutes } from './quotas.ts';
 import { runRoutes } from './runs.ts';
+import { scheduleRoutes } from './schedules.ts';
 import { secretRoutes } from './secrets.ts';
 import { tokenRoutes } from './tokens.ts';
 
@@ -21,6 +22,7 @@ export const routes = {
   ...projectRoutes,
   ...codeRoutes,
   ...runRoutes,
+  ...scheduleRoutes,
   ...logRoutes,
   ...metricRoutes,
   ...artifactRoutes,

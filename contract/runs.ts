@@ -5,16 +5,16 @@ import { failureClasses, gateResults, runStatuses, stepStatuses } from '#core/ru
 import { asOf, gitSha, instant, page, pageQuery, projectRef, runRef, sha256, uuid } from './primitives.ts';
 import { defineRoute } from './route.ts';
 
-const experiment = z
+export const experiment = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$/, 'expected at most 128 letters, digits, spaces, dots and dashes');
 const tag = z.string().min(1).max(100);
-const tags = z.array(tag).max(50);
+export const tags = z.array(tag).max(50);
 const runName = z.string().min(1).max(200);
 const note = z.string().max(20_000);
 /** Any JSON by name; names may be dotted paths like `model.depth`. */
 const parametersMax = 2000;
-const parameters = z
+export const parameters = z
   .record(z.string().min(1).max(250), z.unknown())
   .refine((given) => Object.keys(given).length <= parametersMax, `expected at most ${parametersMax} parameters`);
 
@@ -56,6 +56,14 @@ export const failure = z
   })
   .meta({ id: 'Failure', description: 'Why something ended badly, in one plain sentence.' });
 
+/** Mirrors core/trigger.ts. */
+export const trigger = z
+  .discriminatedUnion('kind', [
+    z.object({ kind: z.literal('push'), branch: z.string(), delivery: z.string() }),
+    z.object({ kind: z.literal('schedule'), schedule: z.string(), nominalAt: instant }),
+  ])
+  .meta({ id: 'Trigger', description: 'What started a run that no person submitted.' });
+
 export const runActions = ['cancel', 'resolve', 'retry'] as const;
 
 export const runSummary = z
@@ -87,6 +95,8 @@ export const runSummary = z
     dirty: z.boolean(),
     gateResult: z.enum(gateResults).nullable(),
     failure: failure.nullable(),
+    /** Null when a person submitted it. */
+    trigger: trigger.nullable(),
     /** What may be done to the run in its present state. */
     actions: z.array(z.enum(runActions)),
   })

@@ -1,4 +1,5 @@
 // What a project asks for, after assay.yaml (or zero configuration) has been read. Pure data, stored with the run.
+import type { ScheduleDeclaration } from './schedule.ts';
 
 /**
  * How a stage gets its parameters: `json` rewrites the parameter file (JSON or YAML by its ending), `argv` appends
@@ -114,7 +115,7 @@ export interface ProjectConfig {
   metrics: { files: string[]; declare: Record<string, MetricDeclaration> };
   gate: string[];
   promote: 'by-hand' | 'when-passed';
-  triggers: { push: string[]; schedule: string | null };
+  triggers: { push: string[]; schedule: ScheduleDeclaration | null };
   verify: { predictions: string | null; key: string | null; ignore: string[] };
   /** Keys this server accepts but does not act on yet; lint and submit say so. */
   notYet: string[];

@@ -9,6 +9,7 @@ export const permissions = [
   'run', // submit, cancel, retry, resolve runs; send code
   'data', // append to the lake, add datasets
   'promote', // move an alias, create a version by hand
+  'schedules', // create, change, pause, trigger and delete what recurs
   'secrets', // set and delete secrets of a project
   'projects', // create and change projects
   'tokens', // issue and revoke tokens
@@ -19,7 +20,7 @@ export const permissions = [
 export type Permission = (typeof permissions)[number];
 
 const granted = {
-  ml: ['read', 'run', 'data', 'promote', 'secrets', 'projects'],
+  ml: ['read', 'run', 'data', 'promote', 'schedules', 'secrets', 'projects'],
   platform: [...permissions],
   observer: ['read', 'operate'],
   business: ['read'],

@@ -71,7 +71,13 @@ export function isStepClosed(status: StepStatus): boolean {
   return closedSteps.includes(status);
 }
 
-const open: readonly RunStatus[] = ['queued', 'running', 'waiting', 'needs-attention'];
+export const openRunStatuses = [
+  'queued',
+  'running',
+  'waiting',
+  'needs-attention',
+] as const satisfies readonly RunStatus[];
+const open: readonly RunStatus[] = openRunStatuses;
 
 const allowed = {
   cancel: open,

@@ -29,6 +29,7 @@ export const summaryColumns = {
   dirty: runs.dirty,
   gateResult: runs.gateResult,
   failure: runs.failure,
+  trigger: runs.trigger,
 };
 
 export type RunSummaryRow = Awaited<ReturnType<typeof selectSummaries>>[number];

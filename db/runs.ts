@@ -183,22 +183,25 @@ export interface CancelRequest {
  * Asking twice is not an error. @throws run-finished
  */
 export async function requestCancel(db: Database, id: string, by: string): Promise<CancelRequest> {
-  return await db.transaction(async (tx) => {
-    const { run, execution } = await lockRun(tx, id);
-    if (!runCan('cancel', run.status)) {
-      throw new DomainError('run-finished', `The run has ${run.status} already, so there is nothing to cancel.`);
-    }
-    if (run.cancelRequestedAt === null) {
-      await tx
-        .update(runs)
-        .set({ cancelRequestedAt: sql`clock_timestamp()`, cancelRequestedBy: by, updatedAt: sql`clock_timestamp()` })
-        .where(eq(runs.id, id));
-      await recordAudit(tx, { actor: by, action: 'run.cancel', target: id });
-    }
-    const undispatched = execution === undefined || execution.dispatch === 'queued';
-    if (undispatched) await closeUndispatched(tx, id, execution?.n ?? 1);
-    return { openExecution: undispatched ? null : execution.n };
-  });
+  return await db.transaction((tx) => requestCancelWithin(tx, id, by));
+}
+
+/** The same in a transaction of the caller. @throws run-finished */
+export async function requestCancelWithin(tx: Transaction, id: string, by: string): Promise<CancelRequest> {
+  const { run, execution } = await lockRun(tx, id);
+  if (!runCan('cancel', run.status)) {
+    throw new DomainError('run-finished', `The run has ${run.status} already, so there is nothing to cancel.`);
+  }
+  if (run.cancelRequestedAt === null) {
+    await tx
+      .update(runs)
+      .set({ cancelRequestedAt: sql`clock_timestamp()`, cancelRequestedBy: by, updatedAt: sql`clock_timestamp()` })
+      .where(eq(runs.id, id));
+    await recordAudit(tx, { actor: by, action: 'run.cancel', target: id });
+  }
+  const undispatched = execution === undefined || execution.dispatch === 'queued';
+  if (undispatched) await closeUndispatched(tx, id, execution?.n ?? 1);
+  return { openExecution: undispatched ? null : execution.n };
 }
 
 async function closeUndispatched(tx: Transaction, id: string, n: number): Promise<void> {

@@ -107,10 +107,7 @@ export function createSubmitter(pool: pg.Pool): (submit: Submit) => Promise<Acce
   return async (submit) => accepted(pool, submit, await insertMany({ ...submit, id: newId() }));
 }
 
-/**
- * Accepts one submit in a transaction of the caller, together with what the caller writes there.
- * @public
- */
+/** Accepts one submit in a transaction of the caller, together with what the caller writes there. */
 export async function submitWithin(client: pg.ClientBase, submit: Submit): Promise<Accepted> {
   const [outcome] = await insertRuns(client, [{ ...submit, id: newId() }]);
   if (outcome === undefined) throw new TypeError('an insert answers once per submit');

@@ -35,6 +35,7 @@ export function createClient(options: ClientOptions) {
     lake: lakeCalls(transport),
     datasets: datasetCalls(transport),
     blobs: blobCalls(transport),
+    schedules: scheduleCalls(transport),
     secrets: secretCalls(transport),
     tokens: tokenCalls(transport),
     nodes: nodeCalls(transport),
@@ -182,6 +183,32 @@ function blobCalls({ call }: Transport) {
   return {
     missing: (sha256: string[]) => call(routes.listMissingBlobs, { body: { sha256 } }),
     put: (sha256: string, bytes: Bytes) => call(routes.putBlob, { params: { sha256 }, bytes }),
+  };
+}
+
+function scheduleCalls({ call }: Transport) {
+  const of = (project: string, schedule: string) => ({ params: { project, schedule } });
+  return {
+    list: (project: string, query: QueryInput<typeof routes.listSchedules> = {}) =>
+      call(routes.listSchedules, { params: { project }, query }),
+    get: (project: string, schedule: string) => call(routes.getSchedule, of(project, schedule)),
+    create: (project: string, body: BodyInput<typeof routes.createSchedule>, options: Create = {}) =>
+      call(routes.createSchedule, { params: { project }, body, ...options }),
+    change: (project: string, schedule: string, body: BodyInput<typeof routes.changeSchedule>) =>
+      call(routes.changeSchedule, { ...of(project, schedule), body }),
+    pause: (project: string, schedule: string, note: string | null = null) =>
+      call(routes.pauseSchedule, { ...of(project, schedule), body: { note } }),
+    resume: (project: string, schedule: string) => call(routes.resumeSchedule, of(project, schedule)),
+    trigger: (project: string, schedule: string, options: Create = {}) =>
+      call(routes.triggerSchedule, { ...of(project, schedule), ...options }),
+    /** The times of a range, with what became of them. */
+    times: (project: string, schedule: string, query: QueryInput<typeof routes.listScheduleTimes>) =>
+      call(routes.listScheduleTimes, { ...of(project, schedule), query }),
+    backfill: (project: string, schedule: string, body: BodyInput<typeof routes.backfillSchedule>) =>
+      call(routes.backfillSchedule, { ...of(project, schedule), body }),
+    ticks: (project: string, schedule: string, query: QueryInput<typeof routes.listScheduleTicks> = {}) =>
+      call(routes.listScheduleTicks, { ...of(project, schedule), query }),
+    delete: (project: string, schedule: string) => call(routes.deleteSchedule, of(project, schedule)),
   };
 }
 

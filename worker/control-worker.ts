@@ -11,6 +11,7 @@ import type { Mirrors } from '#git/mirror.ts';
 import { controlQueue } from '#workflows/messages.ts';
 import { startDispatcher } from './dispatcher.ts';
 import { startRunReconciler } from './run-reconciler.ts';
+import { startScheduleReconciler } from './schedule-reconciler.ts';
 import { installRuntime, orClose, type RunningWorker, throttle, type WorkerDeps } from './temporal/runtime.ts';
 
 export interface ControlWorkerDeps extends WorkerDeps {
@@ -48,10 +49,11 @@ export async function startControlWorker(
   const running = worker.run();
   const dispatcher = startDispatcher({ connection: deps.connection, client, log, publicUrl: deps.publicUrl });
   const reconciler = startRunReconciler({ connection: deps.connection, client, log });
+  const schedules = startScheduleReconciler({ connection: deps.connection, client, log });
   return {
     failed: running.then(() => new Promise<never>(() => undefined)),
     async stop() {
-      await Promise.all([dispatcher.stop(), reconciler.stop()]);
+      await Promise.all([dispatcher.stop(), reconciler.stop(), schedules.stop()]);
       if (worker.getState() === 'RUNNING') worker.shutdown();
       await running;
       await native.close();
@@ -60,10 +62,11 @@ export async function startControlWorker(
 }
 
 function controlDeps(deps: ControlWorkerDeps): ControlDeps {
-  const { db } = deps.connection;
+  const { db, pool } = deps.connection;
   const { store } = deps;
   return {
     db,
+    pool,
     store,
     mirrors: deps.mirrors,
     keepSource: createKeepSource({ db, store, mirrors: deps.mirrors }),

@@ -29,6 +29,20 @@ export function nodeQueue(nodeId: string): string {
   return `node.${nodeId}`;
 }
 
+/** One tick of a schedule; Temporal's schedule starts it. */
+export const triggerWorkflow = 'trigger';
+
+export interface TriggerInput {
+  scheduleId: string;
+}
+
+export interface TriggerResult {
+  nominalAt: string;
+  /** Null with the reason in `skipped`. */
+  runId: string | null;
+  skipped: string | null;
+}
+
 /** A person's decision about a run that needs attention; an Update, because the caller wants to know it was taken. */
 export const resolveUpdate = 'resolve';
 

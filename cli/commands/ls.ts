@@ -4,6 +4,7 @@ import type { Context, JsonOption } from '#cli/context.ts';
 import { type Cell, formatJson, formatTable } from '#cli/output.ts';
 import { formatAge, formatDuration } from '#cli/show/quantities.ts';
 import { styledGate, styledStatus } from '#cli/show/statuses.ts';
+import { describeTrigger } from '#cli/show/trigger.ts';
 import { parseCount } from '#cli/words/counts.ts';
 import type { RunSummary } from '#contract/runs.ts';
 
@@ -28,6 +29,7 @@ const columns = [
   { title: 'submitted' },
   { title: 'time', right: true },
 ];
+const startedBy = { title: 'started by' };
 
 /** Shown while something waits; it takes the room that the name had. */
 const withReason = [
@@ -67,10 +69,21 @@ async function list(context: Context, { json, limit, ...query }: ListOptions): P
   } while (nextCursor !== null && items.length < limit);
   if (json) return terminal.write(formatJson({ items, nextCursor }));
   if (items.length === 0) return terminal.note('No runs found.');
-  const rows = items.map((run) => rowOf(context, run));
-  const isWaiting = items.some((run) => run.waitingReason !== null);
-  terminal.write(formatTable(terminal, isWaiting || !terminal.isTerminal ? withReason : columns, rows));
+  // On a terminal, where room is scarce, only when there is something to say.
+  const isWaiting = !terminal.isTerminal || items.some((run) => run.waitingReason !== null);
+  const isStarted = !terminal.isTerminal || items.some((run) => run.trigger !== null);
+  const rows = items.map((run) => [
+    ...rowOf(context, run),
+    ...(isWaiting ? [run.waitingReason ?? ''] : []),
+    ...(isStarted ? [triggerCell(run)] : []),
+  ]);
+  const shown = [...(isWaiting ? withReason : columns), ...(isStarted ? [startedBy] : [])];
+  terminal.write(formatTable(terminal, shown, rows));
   if (nextCursor !== null && terminal.isTerminal) terminal.note(`There are more; see them with -n ${limit * 5}.`);
+}
+
+function triggerCell({ trigger }: RunSummary): Cell {
+  return trigger === null ? '' : describeTrigger(trigger);
 }
 
 function rowOf({ terminal }: Context, run: RunSummary): Cell[] {
@@ -83,6 +96,5 @@ function rowOf({ terminal }: Context, run: RunSummary): Cell[] {
     run.owner,
     terminal.isTerminal ? formatAge(run.submittedAt, Date.now()) : run.submittedAt,
     run.durationMs === null ? '' : terminal.isTerminal ? formatDuration(run.durationMs) : String(run.durationMs),
-    run.waitingReason ?? '',
   ];
 }

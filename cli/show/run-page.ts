@@ -9,6 +9,7 @@ import { type Cell, formatFields, formatTable, oneLine } from '#cli/output.ts';
 import { formatDuration, formatNumber, formatSize } from './quantities.ts';
 import { formatFailure, formatGate, formatHeadline } from './run-outcome.ts';
 import { lookOf, styledStatus } from './statuses.ts';
+import { describeTrigger } from './trigger.ts';
 import { describeDatum, describeEnvironment, describeStep } from './step-facts.ts';
 import type { Terminal } from '#cli/terminal.ts';
 
@@ -44,6 +45,7 @@ function formatSummary(terminal: Terminal, run: Run): string {
     ['experiment', run.experiment],
     ['owner', run.owner],
     ['priority', run.priority === defaultPriority ? null : String(run.priority)],
+    ['started by', run.trigger === null ? null : describeTrigger(run.trigger)],
     ['tags', run.tags.length === 0 ? null : run.tags.join(', ')],
     ['note', run.note],
     [

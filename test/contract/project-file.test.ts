@@ -78,7 +78,6 @@ describe('a project file', () => {
     const keys = configOf(text).notYet.map((sentence) => sentence.split(' ')[0]);
     expect(keys).toEqual([
       'triggers.push',
-      'triggers.schedule',
       'verify',
       'metrics.declare.accuracy.tolerance',
       'stages.train.resources.nodes',

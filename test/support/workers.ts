@@ -147,6 +147,7 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   return {
     db,
     client,
+    temporal,
     connection,
     running,
     runner,
