@@ -50,7 +50,11 @@ export function createProjectConfig({ file, origin, projectName, stages, params 
     metrics: { files: (file.metrics?.files ?? []).map(plainPath), declare: createDeclarations(file) },
     gate: file.gate ?? [],
     promote: file.promote ?? 'by-hand',
-    triggers: { push: file.triggers?.push ?? [], schedule: file.triggers?.schedule ?? null },
+    triggers: {
+      push: file.triggers?.push ?? [],
+      paths: (file.triggers?.paths ?? []).map(plainPath),
+      schedule: file.triggers?.schedule ?? null,
+    },
     verify: {
       predictions: optionalPath(file.verify?.predictions),
       key: file.verify?.key ?? null,

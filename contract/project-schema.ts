@@ -200,14 +200,20 @@ const image = z
   .string({ error: 'an image with its digest: NAME@sha256:…' })
   .regex(/^[\w./:-]+@sha256:[0-9a-f]{64}$/, { error: 'an image with its digest: NAME@sha256:…' });
 
+/** What of `triggers` is read of a commit that was pushed. */
+export const pushTriggers = {
+  push: listOf(text('a branch or a glob of branches'), 'a list of branches'),
+  paths: listOf(pathInside('a path, a folder or a glob'), 'a list of paths'),
+};
+
 const triggers = z.strictObject(
   {
-    push: listOf(text('a branch or a glob of branches'), 'a list of branches'),
+    ...pushTriggers,
     schedule: text('a cron expression such as "0 3 * * *"').refine(isCron, {
       error: 'a cron expression of five fields, such as "0 3 * * *"',
     }),
   },
-  { error: 'a map with push or schedule' },
+  { error: 'a map with push, paths or schedule' },
 );
 
 const verify = z.strictObject(
