@@ -32,6 +32,7 @@ export function branchOf(ref: string): string | null {
 export function ignoredAtOnce(push: Push): string | null {
   if (branchOf(push.ref) === null) return 'Only branches start runs, and this is none.';
   if (push.after === null) return 'The branch was deleted.';
+  if (push.after === push.before) return 'The branch did not move.';
   return null;
 }
 
