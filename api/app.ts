@@ -16,7 +16,9 @@ import { registerProblems } from './problems.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
 import { codeRoutes } from './routes/code.ts';
 import { datasetRoutes } from './routes/datasets.ts';
+import { deliveryRoutes } from './routes/deliveries.ts';
 import { healthRoutes } from './routes/health.ts';
+import { hookRoutes } from './routes/hooks.ts';
 import { lakeRoutes } from './routes/lake.ts';
 import { logRoutes } from './routes/logs.ts';
 import { metricRoutes } from './routes/metrics.ts';
@@ -98,6 +100,8 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   lakeRoutes(app, deps);
   datasetRoutes(app, deps);
   secretRoutes(app, deps, access);
+  hookRoutes(app, deps, access);
+  deliveryRoutes(app, deps, access);
   nodeRoutes(app, deps);
   poolRoutes(app, deps);
   quotaRoutes(app, deps);

@@ -55,7 +55,7 @@ function schemaOf(route: RouteContract) {
     tags: [route.tag],
     summary: route.summary,
     ...(route.description === undefined ? {} : { description: route.description }),
-    ...(route.permission === 'public' ? { security: [] } : {}),
+    ...(needsToken(route) ? {} : { security: [] }),
     ...(route.params === undefined ? {} : { params: route.params }),
     querystring: (route.query ?? z.object({})).strict(),
     ...(route.body === undefined ? {} : { body: route.body }),
@@ -63,15 +63,22 @@ function schemaOf(route: RouteContract) {
   };
 }
 
+function needsToken({ permission }: RouteContract): boolean {
+  return permission !== 'public' && permission !== 'signature';
+}
+
 function successOf(route: RouteContract): Record<number, unknown> {
-  if (route.answer !== undefined) return { [route.status]: route.answer };
+  if (route.answer !== undefined) {
+    const other = route.otherStatus === undefined ? {} : { [route.otherStatus]: route.answer };
+    return { [route.status]: route.answer, ...other };
+  }
   const description = route.rawAnswer ?? 'Done';
   return { [route.status]: z.any().meta({ description }) };
 }
 
 /** What any route can refuse, then what this one is known for, grouped by status for the reference page. */
 function problemsOf(route: RouteContract): Record<number, unknown> {
-  const any: ProblemCode[] = route.permission === 'public' ? [] : ['unauthenticated', 'forbidden'];
+  const any: ProblemCode[] = needsToken(route) ? ['unauthenticated', 'forbidden'] : [];
   const codes = [...new Set<ProblemCode>(['invalid-request', ...any, ...route.problems, 'unavailable'])];
   const byStatus = Map.groupBy(codes, problemStatus);
   return Object.fromEntries(

@@ -7,6 +7,7 @@ import { addDoctorCommand } from '#cli/commands/doctor.ts';
 import { addDownloadCommand } from '#cli/commands/download.ts';
 import { addEnvCommand } from '#cli/commands/env.ts';
 import { addExecCommand } from '#cli/commands/exec.ts';
+import { addHooksCommand } from '#cli/commands/hooks.ts';
 import { addInitCommand } from '#cli/commands/init.ts';
 import { addLakeCommand } from '#cli/commands/lake.ts';
 import { addLintCommand } from '#cli/commands/lint.ts';
@@ -52,6 +53,7 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
       addLoginCommand,
       addProjectsCommand,
       addSecretCommand,
+      addHooksCommand,
       addTokensCommand,
       addNodesCommand,
       addPoolsCommand,

@@ -4,7 +4,6 @@ import type { ProjectFile, StageFile } from './project-schema.ts';
 /** One sentence per key, for lint and submit. */
 export function notYetSentences(file: ProjectFile): string[] {
   const project = [
-    ...said(file.triggers?.push, 'triggers.push', 'a push starts no run; submit it with assay run'),
     ...said(file.verify, 'verify', 'runs are not reproduced and compared yet'),
     ...refused(file.image, 'image'),
     ...refused(file.dockerfile, 'dockerfile'),

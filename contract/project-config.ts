@@ -51,7 +51,11 @@ export function createProjectConfig({ file, origin, projectName, stages, params 
     metrics: { files: (file.metrics?.files ?? []).map(plainPath), declare: createDeclarations(file) },
     gate: file.gate ?? [],
     promote: file.promote ?? 'by-hand',
-    triggers: { push: file.triggers?.push ?? [], schedule: createSchedule(file.triggers?.schedule) },
+    triggers: {
+      push: file.triggers?.push ?? [],
+      paths: (file.triggers?.paths ?? []).map(plainPath),
+      schedule: createSchedule(file.triggers?.schedule),
+    },
     verify: {
       predictions: optionalPath(file.verify?.predictions),
       key: file.verify?.key ?? null,

@@ -226,12 +226,18 @@ const schedule = z.union([cron, scheduleMap], {
   error: 'a cron expression, or a map such as { cron: "0 3 * * *", timezone: Europe/Berlin }',
 });
 
+/** What of `triggers` is read of a commit that was pushed. */
+export const pushTriggers = {
+  push: listOf(text('a branch or a glob of branches'), 'a list of branches'),
+  paths: listOf(pathInside('a path, a folder or a glob'), 'a list of paths'),
+};
+
 const triggers = z.strictObject(
   {
-    push: listOf(text('a branch or a glob of branches'), 'a list of branches'),
+    ...pushTriggers,
     schedule,
   },
-  { error: 'a map with push or schedule' },
+  { error: 'a map with push, paths or schedule' },
 );
 
 const verify = z.strictObject(

@@ -7,7 +7,8 @@ export interface RouteContract {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Below /api/v1; a final `*` takes the rest of the path. */
   path: string;
-  permission: Permission | 'public';
+  /** `public` and `signature` need no token; what is behind `signature` checks the sender's signature itself. */
+  permission: Permission | 'public' | 'signature';
   tag: string;
   summary: string;
   description?: string;
@@ -18,6 +19,8 @@ export interface RouteContract {
   /** The media type of a raw request body, for the reference page. */
   rawBody?: string;
   status: number;
+  /** A second status of the same answer. */
+  otherStatus?: number;
   /** JSON answer. Absent for bytes, text and 204. */
   answer?: z.ZodType;
   /** The media type of an answer that is not JSON. */

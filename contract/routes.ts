@@ -2,6 +2,8 @@
 import { artifactRoutes } from './artifacts.ts';
 import { codeRoutes } from './code.ts';
 import { datasetRoutes } from './datasets.ts';
+import { deliveryRoutes } from './deliveries.ts';
+import { hookRoutes } from './hooks.ts';
 import { lakeRoutes } from './lake.ts';
 import { logRoutes } from './logs.ts';
 import { metricRoutes } from './metrics.ts';
@@ -30,6 +32,8 @@ export const routes = {
   ...lakeRoutes,
   ...datasetRoutes,
   ...secretRoutes,
+  ...hookRoutes,
+  ...deliveryRoutes,
   ...nodeRoutes,
   ...poolRoutes,
   ...quotaRoutes,

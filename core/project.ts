@@ -115,7 +115,8 @@ export interface ProjectConfig {
   metrics: { files: string[]; declare: Record<string, MetricDeclaration> };
   gate: string[];
   promote: 'by-hand' | 'when-passed';
-  triggers: { push: string[]; schedule: ScheduleDeclaration | null };
+  /** Branches or globs; `paths` of which one must have changed, empty for any; when it recurs. */
+  triggers: { push: string[]; paths: string[]; schedule: ScheduleDeclaration | null };
   verify: { predictions: string | null; key: string | null; ignore: string[] };
   /** Keys this server accepts but does not act on yet; lint and submit say so. */
   notYet: string[];

@@ -2,11 +2,13 @@
 import { and, asc, eq, gt, sql } from 'drizzle-orm';
 import type pg from 'pg';
 import { DomainError } from '#core/errors.ts';
+import type { HostKind } from '#core/push.ts';
 import { recordAudit } from './audit.ts';
 import { coalesce } from './coalesce.ts';
 import type { Database, Queryable } from './connect.ts';
 import { type RequestKey, rememberRequest } from './idempotency.ts';
 import { isUuid, newId } from './ids.ts';
+import { remotePolls } from './schema/deliveries.ts';
 import { projects } from './schema/projects.ts';
 
 export type ProjectRow = typeof projects.$inferSelect;
@@ -88,7 +90,12 @@ function nameTaken(name: string): DomainError {
 export async function changeProject(
   db: Database,
   id: string,
-  change: { remoteUrl?: string | null; defaultBranch?: string },
+  change: {
+    remoteUrl?: string | null;
+    defaultBranch?: string;
+    pollSeconds?: number | null;
+    hostKind?: HostKind | null;
+  },
   by: string,
 ): Promise<ProjectRow> {
   return await db.transaction(async (tx) => {
@@ -98,6 +105,11 @@ export async function changeProject(
       .where(eq(projects.id, id))
       .returning();
     if (row === undefined) throw new TypeError(`Project ${id} is gone although projects are never deleted.`);
+    // The heads of another remote are no pushes, and a new pace counts from now.
+    if (change.remoteUrl !== undefined) await tx.delete(remotePolls).where(eq(remotePolls.projectId, id));
+    else if (change.pollSeconds !== undefined) {
+      await tx.update(remotePolls).set({ nextAt: sql`clock_timestamp()` }).where(eq(remotePolls.projectId, id));
+    }
     await recordAudit(tx, { actor: by, action: 'project.change', target: id, facts: change });
     return row;
   });

@@ -1,5 +1,5 @@
 // Secrets of a project, sealed at rest. A value leaves this file only through openSecret, never through the API.
-import { createCipheriv, createDecipheriv, type KeyObject, randomBytes } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { and, asc, desc, eq, isNull, sql } from 'drizzle-orm';
 import { DomainError } from '#core/errors.ts';
 import { recordAudit } from './audit.ts';
@@ -7,6 +7,7 @@ import type { Database, Queryable, Transaction } from './connect.ts';
 import { isoInstant } from './instants.ts';
 import { projects } from './schema/projects.ts';
 import { secrets } from './schema/secrets.ts';
+import { seal, type SealedPlace, unseal } from './seal.ts';
 
 export interface SecretName {
   projectId: string;
@@ -19,9 +20,6 @@ export interface SecretRow {
   createdBy: string;
   createdAt: string;
 }
-
-const nonceBytes = 12;
-const tagBytes = 16;
 
 const columns = {
   name: secrets.name,
@@ -48,7 +46,7 @@ export async function setSecret(
   return await db.transaction(async (tx) => {
     const version = (await newestVersion(tx, secret)) + 1;
     const { projectId, name, by } = secret;
-    const sealed = seal(key, { projectId, name, version }, secret.value);
+    const sealed = seal(key, place(secret, version), secret.value);
     const [row] = await tx
       .insert(secrets)
       .values({ projectId, name, version, sealed, createdBy: by })
@@ -101,7 +99,7 @@ export async function openSecret(
     .orderBy(desc(secrets.version))
     .limit(1);
   if (row === undefined || row.sealed === null) throw secretMissing([name]);
-  return { version: row.version, value: unseal(key, { projectId, name, version: row.version }, row.sealed) };
+  return { version: row.version, value: unseal(key, place({ projectId, name }, row.version), row.sealed) };
 }
 
 export function secretMissing(names: readonly string[]): DomainError {
@@ -113,26 +111,6 @@ export function secretMissing(names: readonly string[]): DomainError {
   );
 }
 
-interface SealedPlace extends SecretName {
-  version: number;
-}
-
-/** Moving a sealed value to another project, name or version makes it unreadable. */
-function place({ projectId, name, version }: SealedPlace): Buffer {
-  return Buffer.from(JSON.stringify(['assay-secret', projectId, name, version]));
-}
-
-function seal(key: KeyObject, where: SealedPlace, value: string): Buffer {
-  const nonce = randomBytes(nonceBytes);
-  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(place(where));
-  return Buffer.concat([nonce, cipher.update(value, 'utf8'), cipher.final(), cipher.getAuthTag()]);
-}
-
-function unseal(key: KeyObject, where: SealedPlace, sealed: Buffer): string {
-  const nonce = sealed.subarray(0, nonceBytes);
-  const tag = sealed.subarray(sealed.length - tagBytes);
-  const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: tagBytes })
-    .setAAD(place(where))
-    .setAuthTag(tag);
-  return decipher.update(sealed.subarray(nonceBytes, -tagBytes), undefined, 'utf8') + decipher.final('utf8');
+function place({ projectId, name }: SecretName, version: number): SealedPlace {
+  return ['assay-secret', projectId, name, version];
 }

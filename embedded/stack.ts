@@ -14,7 +14,7 @@ import type { Mirrors } from '#git/mirror.ts';
 import { startControlWorker } from '#worker/control-worker.ts';
 import { createLogger } from '#worker/logger.ts';
 import { identifyNode } from '#worker/node/node.ts';
-import { openMirrors, openParts, openWorkerParts } from '#worker/parts.ts';
+import { hostAccess, openMirrors, openParts, openWorkerParts } from '#worker/parts.ts';
 import { startStageWorker } from '#worker/stage-worker.ts';
 import type { RunningWorker, WorkerDeps } from '#worker/temporal/runtime.ts';
 import { cachedWorkflowBundle } from '#worker/temporal/workflow-bundle.ts';
@@ -141,7 +141,8 @@ async function startWorkers(
     logBytesMax: config.logs.attemptBytesMax,
   });
   try {
-    return [stage, await startControlWorker({ ...shared, mirrors }, bundle)];
+    const control = { ...shared, mirrors, hosts: hostAccess(config), secretsKey: secrets.sealingKey };
+    return [stage, await startControlWorker(control, bundle)];
   } catch (error) {
     await stage.stop();
     throw error;

@@ -9,6 +9,11 @@ export function ignoreGlob(pattern: string): (path: string) => boolean {
   return picomatch(pattern, { dot: true, nobrace: true, noextglob: true });
 }
 
+/** A glob of a project file over paths or branches, without what takes exponential time to match. */
+export function pathGlob(pattern: string): (path: string) => boolean {
+  return picomatch(pattern, { dot: true, noextglob: true, nonegate: true });
+}
+
 /**
  * The identity of the code a stage can read: sha256 over the (mode, oid, path) lines, in hexadecimal. Which entries
  * count is core's rule (code-scope.ts); they come sorted by path, as listTree gives them.

@@ -148,3 +148,17 @@ export async function fetchInto(options: FetchOptions): Promise<FetchResult> {
     return { defaultBranch: offered.defaultBranch, changed };
   });
 }
+
+const heads = 'refs/heads/';
+
+/** Branch → commit as the remote answers at this moment. Throws as a fetch does. */
+export async function readHeads(options: FetchOptions): Promise<Map<string, string>> {
+  return withQuarantine(options.rootDir, options.mirrorDir, async (place) => {
+    const git = await transportOptions(options, place);
+    const { refs } = await listRemote(options.remote, git).catch((error: unknown) => {
+      throw asRefusal(error, options.remote);
+    });
+    const branches = [...refs].filter(([ref]) => ref.startsWith(heads));
+    return new Map(branches.map(([ref, commit]) => [ref.slice(heads.length), commit]));
+  });
+}

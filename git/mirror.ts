@@ -9,12 +9,13 @@ import { archiveTree } from './archive.ts';
 import type { GitOptions } from './command.ts';
 import { knownCommits, type ResolvedCommit, resolveReference } from './commit.ts';
 import { extractSource } from './extract.ts';
-import { fetchInto, type FetchResult } from './fetch.ts';
+import { fetchInto, type FetchResult, readHeads } from './fetch.ts';
 import { ingest } from './ingest.ts';
 import { inspectTree, refuseFindings, type SourceFinding } from './inspect.ts';
 import { createCoalescer, createKeyedQueue } from './keyed-queue.ts';
 import { maintain, removeStaleFiles, requireGit } from './maintenance.ts';
 import { ignoreMissing, initRepository, sweepQuarantine } from './quarantine.ts';
+import { changedPaths, type CommitFile, readCommitFile } from './pushed.ts';
 import { parseCommit, parseReference } from './reference.ts';
 import { pinCommand, updateRefs } from './refs.ts';
 import { rememberCommits } from './remember.ts';
@@ -44,6 +45,8 @@ export interface Mirrors {
   /** Makes the project's mirror if it is missing. */
   ensure(projectId: string): Promise<void>;
   fetchRemote(projectId: string, url: string, signal?: AbortSignal): Promise<FetchResult>;
+  /** Branch → commit as the remote answers at this moment; nothing is fetched. */
+  remoteHeads(projectId: string, url: string, signal?: AbortSignal): Promise<Map<string, string>>;
   resolve(projectId: string, reference: string): Promise<ResolvedCommit>;
   /** The full hashes among `shas` that are commits here; a bundle may build on them. */
   hasCommits(projectId: string, shas: readonly string[]): Promise<string[]>;
@@ -52,7 +55,11 @@ export interface Mirrors {
   pin(projectId: string, commit: string): Promise<void>;
   listTree(projectId: string, commit: string): Promise<TreeEntry[]>;
   readFile(projectId: string, commit: string, path: string, sizeBytesMax: number): Promise<Buffer | null>;
+  /** A commit's message with one of its files; null when the commit is not here. */
+  readCommitFile(projectId: string, commit: string, path: string, sizeBytesMax: number): Promise<CommitFile | null>;
   diffNames(projectId: string, before: string, after: string): Promise<PathChange[]>;
+  /** The paths a push changed; null when `after` does not build on `before`. */
+  changedPaths(projectId: string, before: string, after: string): Promise<string[] | null>;
   /** Throws source-refused for submodules, LFS pointers and links out of the tree; answers notes. */
   inspectSource(projectId: string, commit: string, entries?: readonly TreeEntry[]): Promise<SourceFinding[]>;
   /** A tar of the commit's tree; equal trees give equal bytes. The caller reads it to its end or destroys it. */
@@ -63,6 +70,9 @@ export interface Mirrors {
 }
 
 type Repository = GitOptions & { gitDir: string };
+
+/** Asking a remote for its heads is one small answer. */
+const lookMsMax = 30_000;
 
 // A caller may stop waiting; the shared work goes on for the others and is bounded by its own time cap.
 function abandonable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -124,20 +134,27 @@ function createWriters(options: MirrorOptions, open: (projectId: string) => Prom
   const coalesce = createCoalescer();
   const credentials = options.credentials ?? (async () => null);
 
+  const fetchOptions = async (projectId: string, remote: Remote, mirror: Repository) => ({
+    rootDir,
+    mirrorDir: mirror.gitDir,
+    remote,
+    credentials: await credentials(projectId, remote.host),
+    allowPrivateRemotes: options.allowPrivateRemotes,
+    certificateFile: options.certificateFile ?? null,
+    sizeBytesMax: limits.sizeBytesMax,
+    timeoutMs: limits.timeoutMs,
+  });
+
   const fetchNow = async (projectId: string, remote: Remote): Promise<FetchResult> => {
     const mirror = await open(projectId);
-    const result = await fetchInto({
-      rootDir,
-      mirrorDir: mirror.gitDir,
-      remote,
-      credentials: await credentials(projectId, remote.host),
-      allowPrivateRemotes: options.allowPrivateRemotes,
-      certificateFile: options.certificateFile ?? null,
-      sizeBytesMax: limits.sizeBytesMax,
-      timeoutMs: limits.timeoutMs,
-    });
+    const result = await fetchInto(await fetchOptions(projectId, remote, mirror));
     await maintain(mirror);
     return result;
+  };
+
+  const heads = async (projectId: string, remote: Remote, signal?: AbortSignal): Promise<Map<string, string>> => {
+    const asked = await fetchOptions(projectId, remote, await open(projectId));
+    return await readHeads({ ...asked, timeoutMs: Math.min(limits.timeoutMs, lookMsMax), ...(signal && { signal }) });
   };
 
   const take = async (projectId: string, bundlePath: string, commit: string, signal?: AbortSignal): Promise<void> => {
@@ -150,6 +167,7 @@ function createWriters(options: MirrorOptions, open: (projectId: string) => Prom
   };
 
   return {
+    heads,
     fetch: (projectId: string, remote: Remote): Promise<FetchResult> =>
       coalesce(`${projectId} ${remote.url}`, () => inTurn(projectId, () => fetchNow(projectId, remote))),
     ingest: (projectId: string, bundlePath: string, commit: string, signal?: AbortSignal): Promise<void> =>
@@ -184,6 +202,7 @@ export function createMirrors(options: MirrorOptions): Mirrors {
     listTree: list,
     ensure: async (projectId) => void (await open(projectId)),
     fetchRemote: async (projectId, url, signal) => abandonable(write.fetch(projectId, parseRemote(url)), signal),
+    remoteHeads: async (projectId, url, signal) => write.heads(projectId, parseRemote(url), signal),
     ingestBundle: async (projectId, bundlePath, commit, signal) => {
       const sha = parseCommit(commit);
       await write.ingest(projectId, bundlePath, sha, signal);
@@ -193,8 +212,12 @@ export function createMirrors(options: MirrorOptions): Mirrors {
     pin: async (projectId, commit) => updateRefs([pinCommand(parseCommit(commit))], await open(projectId)),
     readFile: async (projectId, commit, path, sizeBytesMax) =>
       readFile(parseCommit(commit), path, sizeBytesMax, await open(projectId)),
+    readCommitFile: async (projectId, commit, path, sizeBytesMax) =>
+      readCommitFile(parseCommit(commit), path, sizeBytesMax, await open(projectId)),
     diffNames: async (projectId, before, after) =>
       diffNames(parseCommit(before), parseCommit(after), await open(projectId)),
+    changedPaths: async (projectId, before, after) =>
+      changedPaths(parseCommit(before), parseCommit(after), await open(projectId)),
     inspectSource: async (projectId, commit, entries) => {
       const findings = await inspectTree(entries ?? (await list(projectId, commit)), await open(projectId));
       refuseFindings(findings);

@@ -55,7 +55,7 @@ export function isPublicAddress(address: string): boolean {
 }
 
 // Behind a proxy the machine's own DNS may know no outside name; the proxy then resolves it and is the boundary.
-function isProxied(remote: Remote): boolean {
+export function isProxied(remote: Remote): boolean {
   const variables = ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy'];
   return remote.protocol === 'https' && variables.some((name) => (process.env[name] ?? '') !== '');
 }

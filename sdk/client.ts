@@ -37,6 +37,7 @@ export function createClient(options: ClientOptions) {
     blobs: blobCalls(transport),
     schedules: scheduleCalls(transport),
     secrets: secretCalls(transport),
+    hooks: hookCalls(transport),
     tokens: tokenCalls(transport),
     nodes: nodeCalls(transport),
     pools: { list: () => transport.call(routes.listPools) },
@@ -218,6 +219,17 @@ function secretCalls({ call }: Transport) {
     set: (project: string, name: string, value: string) =>
       call(routes.setSecret, { params: { project, name }, body: { value } }),
     delete: (project: string, name: string) => call(routes.deleteSecret, { params: { project, name } }),
+  };
+}
+
+function hookCalls({ call }: Transport) {
+  return {
+    create: (project: string, options: Create = {}) => call(routes.createHook, { params: { project }, ...options }),
+    get: (project: string) => call(routes.getHook, { params: { project } }),
+    rotate: (project: string, options: Create = {}) => call(routes.rotateHook, { params: { project }, ...options }),
+    delete: (project: string) => call(routes.deleteHook, { params: { project } }),
+    deliveries: (project: string, query: QueryInput<typeof routes.listDeliveries> = {}) =>
+      call(routes.listDeliveries, { params: { project }, query }),
   };
 }
 

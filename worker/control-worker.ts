@@ -1,4 +1,5 @@
-// The control worker: workflows, steps without a slot, the dispatcher and the run reconciler.
+// The control worker: workflows, steps without a slot, the dispatcher, the run reconciler and what pushes start.
+import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
@@ -7,15 +8,21 @@ import { createEnvironments } from '#activities/environments.ts';
 import { createKeepSource } from '#activities/keep-source.ts';
 import { createSourceCache } from '#activities/stage/source-cache.ts';
 import { createContext } from '#environment/context.ts';
+import type { HostAccess } from '#git/host/request.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import { controlQueue } from '#workflows/messages.ts';
 import { startDispatcher } from './dispatcher.ts';
+import { startPushes } from './pushes/pushes.ts';
 import { startRunReconciler } from './run-reconciler.ts';
 import { startScheduleReconciler } from './schedule-reconciler.ts';
 import { installRuntime, orClose, type RunningWorker, throttle, type WorkerDeps } from './temporal/runtime.ts';
 
 export interface ControlWorkerDeps extends WorkerDeps {
   mirrors: Mirrors;
+  /** How the APIs of git hosts are reached. */
+  hosts: HostAccess;
+  /** Opens the logins of the projects' remotes. */
+  secretsKey: KeyObject;
 }
 
 /** The defaults poll with more connections than a handful of slots can use. */
@@ -50,10 +57,11 @@ export async function startControlWorker(
   const dispatcher = startDispatcher({ connection: deps.connection, client, log, publicUrl: deps.publicUrl });
   const reconciler = startRunReconciler({ connection: deps.connection, client, log });
   const schedules = startScheduleReconciler({ connection: deps.connection, client, log });
+  const pushes = startPushes(deps);
   return {
     failed: running.then(() => new Promise<never>(() => undefined)),
     async stop() {
-      await Promise.all([dispatcher.stop(), reconciler.stop(), schedules.stop()]);
+      await Promise.all([dispatcher.stop(), reconciler.stop(), schedules.stop(), pushes.stop()]);
       if (worker.getState() === 'RUNNING') worker.shutdown();
       await running;
       await native.close();

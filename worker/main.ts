@@ -8,7 +8,7 @@ import { readSecrets, type Secrets } from '#config/secrets.ts';
 import { startControlWorker } from './control-worker.ts';
 import { createLogger } from './logger.ts';
 import { identifyNode } from './node/node.ts';
-import { openMirrors, openParts, openWorkerParts } from './parts.ts';
+import { hostAccess, openMirrors, openParts, openWorkerParts } from './parts.ts';
 import { startStageWorker } from './stage-worker.ts';
 import type { RunningWorker } from './temporal/runtime.ts';
 import { cachedWorkflowBundle } from './temporal/workflow-bundle.ts';
@@ -61,7 +61,12 @@ async function startWorker(role: Role, config: TeamConfig, secrets: Secrets): Pr
     const start = {
       control: async () =>
         startControlWorker(
-          { ...shared, mirrors: openMirrors(config, secrets, parts) },
+          {
+            ...shared,
+            mirrors: openMirrors(config, secrets, parts),
+            hosts: hostAccess(config),
+            secretsKey: secrets.sealingKey,
+          },
           await cachedWorkflowBundle(config.home, (line) => log.info(line)),
         ),
       stage: async () =>

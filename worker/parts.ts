@@ -10,6 +10,7 @@ import type { Config } from '#config/config.ts';
 import { ConfigError } from '#config/env.ts';
 import type { Secrets } from '#config/secrets.ts';
 import { connect, type Connection } from '#db/connect.ts';
+import type { HostAccess } from '#git/host/request.ts';
 import { createMirrors, type Mirrors } from '#git/mirror.ts';
 import { createLakeEngine, type LakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
@@ -82,6 +83,14 @@ export function openMirrors(config: Config, secrets: Secrets, { connection }: Pa
       gitCredentials({ db: connection.db, secretsKey: secrets.sealingKey }, projectId, host),
     ...(extraCaFile === null ? {} : { certificateFile: extraCaFile }),
   });
+}
+
+/** How the APIs of git hosts are reached: as remotes are. */
+export function hostAccess(config: Config): HostAccess {
+  return {
+    allowPrivateRemotes: config.git.allowPrivateRemotes,
+    certificateFile: config.installing.extraCaFile,
+  };
 }
 
 /** What both kinds of worker need besides, and what runs the stages of this machine. */

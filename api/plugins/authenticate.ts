@@ -9,7 +9,7 @@ import { HttpError } from '#api/problems.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Whom the request speaks for; null on public routes. */
+    /** Whom the request speaks for; null on routes without a token. */
     principal: Principal;
   }
 }
@@ -25,7 +25,7 @@ export async function authenticate(app: FastifyInstance, deps: ApiDeps): Promise
 
   app.addHook('onRequest', async (request) => {
     const { permission } = request.routeOptions.config;
-    if (permission === undefined || permission === 'public') return;
+    if (permission === undefined || permission === 'public' || permission === 'signature') return;
     const token = bearerToken(request);
     const principal = token === null ? undefined : await lookUp(hashToken(token));
     if (principal === undefined) {

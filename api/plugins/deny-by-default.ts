@@ -6,7 +6,7 @@ import { type Permission, permissions } from '#core/role.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    permission?: Permission | 'public';
+    permission?: Permission | 'public' | 'signature';
     contract?: RouteContract;
   }
 }
@@ -26,7 +26,7 @@ export function denyByDefault(app: FastifyInstance): void {
 }
 
 function isPermission(value: unknown): boolean {
-  return value === 'public' || permissions.some((known) => known === value);
+  return value === 'public' || value === 'signature' || permissions.some((known) => known === value);
 }
 
 function spelling(route: RouteOptions): string {

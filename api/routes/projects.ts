@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import type { Project } from '#contract/projects.ts';
+import { pollSecondsOf, type Project } from '#contract/projects.ts';
 import { routes } from '#contract/routes.ts';
 import { DomainError } from '#core/errors.ts';
 import type { Access } from '#api/access.ts';
@@ -36,7 +36,9 @@ export function projectRoutes(app: FastifyInstance, { connection: { db } }: ApiD
   serve(app, routes.changeProject, async ({ principal, params, body }) => {
     const { id } = await access.project(principal, params.project);
     checkSource(body);
-    return projectView(await changeProject(db, id, body, principal.owner));
+    const { poll, ...change } = body;
+    const polling = poll === undefined ? {} : { pollSeconds: poll === null ? null : pollSecondsOf(poll) };
+    return projectView(await changeProject(db, id, { ...change, ...polling }, principal.owner));
   });
 }
 

@@ -1,12 +1,15 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { formatJson, formatTable } from '#cli/output.ts';
 import { collectPages } from '#cli/pages.ts';
+import { type HostKind, hostKinds } from '#core/push.ts';
 
 interface ProjectOptions extends JsonOption {
   remote?: string;
   branch?: string;
+  poll?: string;
+  hostKind?: HostKind;
 }
 
 const columns = [
@@ -34,10 +37,12 @@ export function addProjectsCommand(program: Command, context: Context): void {
     .action((name: string, options: ProjectOptions) => create(context, name, options));
   projects
     .command('set')
-    .summary('change the remote or the default branch')
+    .summary('change the remote, how it is watched, or the default branch')
     .argument('<name>', 'the project')
     .option('--remote <url>', 'https or ssh address; "none" when code arrives only from checkouts')
     .option('--branch <name>', 'default branch')
+    .option('--poll <time>', 'how often the remote is asked for pushes: off, 1m to 1d, or default')
+    .addOption(new Option('--host-kind <kind>', 'which API the host speaks; Forgejo speaks gitea').choices(hostKinds))
     .option('--json', 'print what the API answers')
     .action((name: string, options: ProjectOptions) => change(context, name, options));
 }
@@ -67,7 +72,7 @@ async function create(context: Context, name: string, options: ProjectOptions): 
 
 async function change(context: Context, name: string, options: ProjectOptions): Promise<void> {
   const client = await connectClient(context);
-  const project = await client.projects.change(name, changes(options));
+  const project = await client.projects.change(name, { ...changes(options), ...watching(options) });
   if (options.json) return context.terminal.write(formatJson(project));
   context.terminal.write(`${project.name}: branch ${project.defaultBranch}, remote ${project.remoteUrl ?? 'none'}\n`);
 }
@@ -76,5 +81,12 @@ function changes({ remote, branch }: ProjectOptions): { remoteUrl?: string | nul
   return {
     ...(remote === undefined ? {} : { remoteUrl: remote === 'none' ? null : remote }),
     ...(branch === undefined ? {} : { defaultBranch: branch }),
+  };
+}
+
+function watching({ poll, hostKind }: ProjectOptions): { poll?: string | null; hostKind?: HostKind } {
+  return {
+    ...(poll === undefined ? {} : { poll: poll === 'default' ? null : poll }),
+    ...(hostKind === undefined ? {} : { hostKind }),
   };
 }

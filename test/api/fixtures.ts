@@ -31,7 +31,7 @@ export function projectConfig(changes: Partial<ProjectConfig> = {}): ProjectConf
     metrics: { files: [], declare: {} },
     gate: [],
     promote: 'by-hand',
-    triggers: { push: [], schedule: null },
+    triggers: { push: [], paths: [], schedule: null },
     verify: { predictions: null, key: null, ignore: [] },
     notYet: [],
     ...changes,

@@ -16,7 +16,9 @@ let api: TestApi;
 let run = '';
 let project: { id: string; name: string };
 const byRole = new Map<string, string>();
-const all = Object.entries(routes) as Array<[string, RouteContract]>;
+const everything = Object.entries(routes) as Array<[string, RouteContract]>;
+/** Routes that a token opens; a delivery is opened by its signature, and deliveries.test.ts tries those. */
+const all = everything.filter(([, route]) => route.permission !== 'signature');
 
 beforeAll(async () => {
   api = await createTestApi();
@@ -192,7 +194,7 @@ test('every route that is served is in the OpenAPI document or public, and the d
   const documented = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   );
-  const contract = all.map(
+  const contract = everything.map(
     ([, route]) => `${route.method} /api/v1${route.path.replace(/:(\w+)/g, '{$1}').replace('*', '{*}')}`,
   );
   expect(documented.toSorted()).toEqual(contract.toSorted());

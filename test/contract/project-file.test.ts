@@ -77,7 +77,6 @@ describe('a project file', () => {
     const text = `${whole.replace('retries: 2', 'retries: 2\n    checkpoints: ckpt\n    cache: false').replace('memory: 16GB', 'memory: 16GB, nodes: 2')}verify: { key: id }\n`;
     const keys = configOf(text).notYet.map((sentence) => sentence.split(' ')[0]);
     expect(keys).toEqual([
-      'triggers.push',
       'verify',
       'metrics.declare.accuracy.tolerance',
       'stages.train.resources.nodes',

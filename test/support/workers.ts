@@ -63,6 +63,7 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     limits: { sizeBytesMax: 2 ** 30, filesMax: 100_000, timeoutMs: 60_000 },
     allowPrivateRemotes: false,
   });
+  const hosts = { allowPrivateRemotes: false, certificateFile: null };
   const log = createLogger(process.env.ASSAY_TEST_LOG ?? 'silent');
   const store = await createDiskStore({ root: join(home, 'blobs'), durability: 'rename-only' });
   const engine = createLakeEngine({ cacheDir: join(home, 'lake') });
@@ -97,7 +98,7 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     accelerator: null,
   });
   const bundle = await bundleWorkflows();
-  const startControl = () => startControlWorker({ ...shared, mirrors }, bundle);
+  const startControl = () => startControlWorker({ ...shared, mirrors, hosts, secretsKey }, bundle);
   const startStage = () => startStageWorker({ ...shared, runner, node, secretsKey, logBytesMax: 64 * 2 ** 20 });
   const running: RunningWorker[] = [...(options.stage === false ? [] : [await startStage()]), await startControl()];
 
