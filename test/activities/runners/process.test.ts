@@ -72,6 +72,7 @@ for (const [how, cgroups] of kernels) {
     reopen: () => open(cgroups),
     scratch: base,
     python,
+    image: null,
   }));
 }
 
