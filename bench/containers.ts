@@ -73,7 +73,14 @@ if (docker === null) {
     const stateDir = join(dir, 'state');
     const stageUser = await ensureStageUser();
     const node = nodeOf(stateDir);
-    const networks = createNetworks({ docker, node, stateDir, apiUrl: 'http://127.0.0.1:9', most: 'open', allowed: [] });
+    const networks = createNetworks({
+      docker,
+      node,
+      stateDir,
+      apiUrl: 'http://127.0.0.1:9',
+      most: 'open',
+      allowed: [],
+    });
     const python = await findPython(stageUser);
     const runner = createDockerRunner({ docker, stateDir, python, stageUser, networks });
     try {

@@ -79,6 +79,7 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
       await running;
       await reconciler.stop();
       await lease.stop();
+      await runner.close();
       await native.close();
     },
   };

@@ -49,6 +49,7 @@ export function createProcessRunner(options: ProcessRunnerOptions): Runner {
     list: () => listLaunchDirectories(stateDir),
     apiUrl: async (_, publicUrl) => publicUrl,
     tidy: async () => undefined,
+    close: async () => undefined,
   };
 }
 

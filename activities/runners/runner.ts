@@ -113,4 +113,6 @@ export interface Runner {
   apiUrl(network: Network, publicUrl: string): Promise<string | null>;
   /** Removes what launches that are gone left outside of their directories. */
   tidy(): Promise<void>;
+  /** Lets go of what it holds in this process and on this machine. Stages go on. */
+  close(): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { ContainerCreateOptions, MountSettings } from 'dockerode';
 import type { Launch } from '#activities/runners/launch-state.ts';
 import type { StageSpec } from '#activities/runners/runner.ts';
+import type { NetworkSetting } from './networks/networks.ts';
 import { entrypointScript, ioMount } from './entrypoint.ts';
 
 export const labels = { launch: 'org.assay.launch', node: 'org.assay.node' } as const;
@@ -14,7 +15,7 @@ export interface ContainerSetting {
   /** Whose containers these are: the same for all workers over one state directory. */
   node: string;
   user: { uid: number; gid: number };
-  network: { mode: string; dns: string[] };
+  network: NetworkSetting;
 }
 
 const cpuPeriodUs = 100_000;
@@ -45,7 +46,7 @@ export function containerOptions(spec: StageSpec, launch: Launch, setting: Conta
     HostConfig: {
       Mounts: mountsOf(spec, launch),
       NetworkMode: setting.network.mode,
-      ...(setting.network.dns.length > 0 && { Dns: setting.network.dns }),
+      ...(setting.network.dns.length > 0 && { Dns: setting.network.dns, DnsOptions: ['timeout:1', 'attempts:1'] }),
       ReadonlyRootfs: true,
       CapDrop: ['ALL'],
       SecurityOpt: ['no-new-privileges:true'],

@@ -59,9 +59,8 @@ export function createDockerRunner(options: DockerRunnerOptions): Runner {
       return [...new Set(names.flat())];
     },
     apiUrl: (network) => networks.apiUrl(network),
-    async tidy() {
-      await networks.tidy();
-    },
+    tidy: () => networks.tidy(),
+    close: () => networks.close(),
   };
 }
 
@@ -101,16 +100,17 @@ async function begin(parts: Parts, launch: Launch, spec: StageSpec): Promise<voi
       `${spec.name} has no image, and this node runs stages in containers.`,
     );
   }
+  const { image } = spec;
   const user = stageUser ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-  const [network] = await Promise.all([
-    parts.networks.prepare(spec.network),
-    noteStart(launch, spec.graceMs),
-    makeFolders(launch, user),
-  ]);
-  const options = containerOptions(spec, launch, { image: spec.image, node, user, network });
+  await Promise.all([noteStart(launch, spec.graceMs), makeFolders(launch, user)]);
+  const create = async () => {
+    const network = await parts.networks.prepare(spec.network);
+    await ask(() => docker.createContainer(containerOptions(spec, launch, { image, node, user, network })));
+  };
+  // Both come to rest before either is given up: what is under way then would be left behind.
   const made = await Promise.allSettled([
     startCarrier(parts, launch, spec, variablesOf(parts, spec), stageUser),
-    ask(() => docker.createContainer(options)),
+    create(),
   ]);
   for (const each of made) if (each.status === 'rejected') throw each.reason;
   await ask(() => docker.getContainer(spec.name).start());

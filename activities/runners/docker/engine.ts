@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import Docker from 'dockerode';
 
 const answerMs = 30_000;
+const startMs = 60_000;
 const pausesMs = { first: 100, longest: 2_000 };
 const awayCodes = ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT'];
 
@@ -33,6 +34,19 @@ export function hasStatus(error: unknown, ...statuses: number[]): boolean {
 export function wordsOf(error: unknown): string {
   const { json, message } = error as EngineError;
   return (json?.message ?? message).trim();
+}
+
+/** For a worker that starts beside its engine. Rejects with a sentence when the engine does not come. */
+export async function untilEngineAnswers(docker: Docker, host: string, boundMs = startMs): Promise<void> {
+  try {
+    await askUntilAnswered(() => docker.ping(), AbortSignal.timeout(boundMs));
+  } catch (error) {
+    const why =
+      (error as Error).name === 'TimeoutError' ? `it did not answer within ${boundMs / 1000} s` : wordsOf(error);
+    throw new Error(`Stages are to run in containers, but the Docker engine at ${host} can not be used: ${why}.`, {
+      cause: error,
+    });
+  }
 }
 
 /** The client never settles when an engine dies in the middle of an answer, so every call is bounded here. */

@@ -73,6 +73,7 @@ for (const [how, cgroups] of kernels) {
     scratch: base,
     python,
     image: null,
+    network: 'open',
   }));
 }
 

@@ -14,6 +14,8 @@ export interface RunnerUnderTest {
   python: string;
   /** What stages run in; null where the runner has no images. */
   image: string | null;
+  /** One that it can enforce. */
+  network: StageSpec['network'];
 }
 
 export type SpecChanges = Partial<Omit<StageSpec, 'limits'>> & { limits?: Partial<StageSpec['limits']> };
@@ -44,7 +46,7 @@ export function describeRunner(kind: string, open: () => Promise<RunnerUnderTest
 
     async function start(command: string[], changes: SpecChanges = {}) {
       const under = await open();
-      const spec = await specFor(under.scratch, command, { image: under.image, ...changes });
+      const spec = await specFor(under.scratch, command, { image: under.image, network: under.network, ...changes });
       const handle = await under.runner.start(spec);
       started.push(handle);
       return { ...under, spec, handle };

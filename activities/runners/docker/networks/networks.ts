@@ -1,6 +1,6 @@
 // The networks of the stages of this node. A stage gets only what is really enforced: each start looks.
 
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
 import { DomainError } from '#core/errors.ts';
@@ -25,9 +25,15 @@ export interface NetworksOptions {
   allowed: readonly string[];
 }
 
+export interface NetworkSetting {
+  mode: string;
+  /** Who answers questions for names; empty leaves it to the engine. */
+  dns: string[];
+}
+
 export interface Networks {
   /** What the container's settings are called. Refuses with `network-not-enforceable`. */
-  prepare(network: Network): Promise<{ mode: string; dns: string[] }>;
+  prepare(network: Network): Promise<NetworkSetting>;
   /** How a stage with that network finds the API; null where it can not. */
   apiUrl(network: Network): Promise<string | null>;
   /** Removes networks of homes that are gone. */
@@ -128,9 +134,11 @@ function requireWithin(network: Network, most: Network): void {
 }
 
 function notEnforceable(network: Network, error: unknown): Error {
-  const { code, stderr, message } = error as { code?: unknown; stderr?: string; message: string };
+  const { path, stderr, message } = error as NodeJS.ErrnoException & { stderr?: string };
   const reason =
-    code === 'ENOENT' ? 'iptables is not installed' : (stderr?.trim() || message).split('\n')[0] || 'nobody knows why';
+    path?.startsWith('iptables') === true
+      ? 'iptables is not installed'
+      : (stderr?.trim() || message).split('\n')[0] || 'nobody knows why';
   return new DomainError(
     'network-not-enforceable',
     `The stage asks for network '${network}', which this node can not enforce: ${reason}. Run its worker as root with iptables beside the engine, or ask for network 'none'.`,
@@ -147,6 +155,7 @@ async function openForwarder({ stateDir, apiUrl }: NetworksOptions, addresses: s
   for (let tries = 1; ; tries += 1) {
     try {
       const forwarder = await startForwarder(new URL(apiUrl), addresses, tries === 1 ? kept : null);
+      await mkdir(stateDir, { recursive: true, mode: 0o700 });
       await writeFile(portFile(stateDir), String(forwarder.port), { mode: 0o600 });
       return forwarder;
     } catch (error) {
