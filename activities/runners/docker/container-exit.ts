@@ -21,8 +21,9 @@ const signalOffset = 128;
 const detailCharactersMax = 1000;
 
 /**
- * The engine's code decides. A report that disagrees is not believed, and an end that nobody asked for, without a report
- * and not for memory, is trouble of the infrastructure whatever its code: a restarted engine knows codes that never were.
+ * The engine's code decides, and a report that disagrees is not believed. Trouble of the infrastructure is an end without
+ * a report that nobody asked for and that was not for memory, whatever its code: a restarted engine knows codes that never
+ * were. So is the end of a stage that somebody else asked to end, which an engine does with what ran when it comes back.
  * As in a shell, a code above 128 is a signal; a command that exits with such a code by itself can not be told apart.
  */
 export function describeExit({ state, report: given, wasAsked, log, now }: EndFacts): StageExit {
@@ -48,6 +49,11 @@ type Cause = Pick<StageExit, 'reason' | 'code' | 'signal' | 'detail'>;
 
 function causeOf(state: EndFacts['state'], report: Report | null, outOfMemory: boolean, wasAsked: boolean): Cause {
   if (state === null) return vanished('The container of the stage is gone: somebody removed it.');
+  if (report?.wasStopped === true && !wasAsked) {
+    return vanished(
+      'Somebody stopped the container of the stage: the engine was restarted, or the container stopped by hand.',
+    );
+  }
   if (report !== null) {
     const signal = signalNames.get(report.code - signalOffset) ?? null;
     return signal === null

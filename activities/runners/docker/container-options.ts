@@ -8,7 +8,7 @@ import type { StageSpec } from '#activities/runners/runner.ts';
 import type { NetworkSetting } from './networks/networks.ts';
 import { entrypointScript, ioMount } from './entrypoint.ts';
 
-export const labels = { launch: 'org.assay.launch', node: 'org.assay.node' } as const;
+export const labels = { launch: 'org.assay.launch', node: 'org.assay.node', image: 'org.assay.image' } as const;
 
 export interface ContainerSetting {
   image: string;

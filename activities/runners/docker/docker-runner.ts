@@ -35,6 +35,7 @@ export interface DockerRunnerOptions {
 
 /** How long a removal waits for an engine that is away before it leaves the rest to whoever tries again. */
 const removalMs = 30_000;
+const pruneMs = 300_000;
 
 export function createDockerRunner(options: DockerRunnerOptions): Runner {
   const { stateDir, networks } = options;
@@ -59,7 +60,10 @@ export function createDockerRunner(options: DockerRunnerOptions): Runner {
       return [...new Set(names.flat())];
     },
     apiUrl: (network) => networks.apiUrl(network),
-    tidy: () => networks.tidy(),
+    async tidy() {
+      await networks.tidy();
+      await pruneImages(options.docker);
+    },
     close: () => networks.close(),
   };
 }
@@ -67,6 +71,12 @@ export function createDockerRunner(options: DockerRunnerOptions): Runner {
 interface Parts extends DockerRunnerOptions {
   node: string;
   cacheDir: string;
+}
+
+/** Images of ours that lost their name and that nothing uses; young ones may be parts of a build that goes on. */
+async function pruneImages(docker: Docker): Promise<void> {
+  const filters = { dangling: { true: true }, label: { [labels.image]: true }, until: { '24h': true } };
+  await ask(() => docker.pruneImages({ filters }), pruneMs);
 }
 
 /** Whose containers these are, among those of other homes on the same engine. */
@@ -141,6 +151,8 @@ async function listContainers({ docker, node }: Parts): Promise<string[]> {
 async function adoptOrphan(parts: Parts, launch: Launch): Promise<boolean> {
   if (!(await listContainers(parts)).includes(launch.name)) return false;
   await makeLaunchDirectory(launch);
+  await noteStart(launch, 0);
+  await noteStarted(launch);
   await removeContainer(parts, launch);
   return true;
 }

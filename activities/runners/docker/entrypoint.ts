@@ -19,8 +19,8 @@ exec 3<>${ioMount}/output 2>&3
 exec 2>/dev/null
 unset PWD OLDPWD SHLVL NVIDIA_VISIBLE_DEVICES
 ulimit -S -n 65536 || ulimit -S -n $(ulimit -H -n)
-asked=
-trap 'asked=1; kill -TERM -1; kill -CONT -1' TERM
+asked= stopped=0
+trap 'asked=1 stopped=1; kill -TERM -1; kill -CONT -1' TERM
 reset=--default-signal=INT,QUIT
 env $reset true || reset=
 [ -z "$asked" ] || exit 143
@@ -32,7 +32,7 @@ while :; do
   [ -n "$asked" ] && [ $code = 143 ] || break
   kill -0 $child || { wait $child; again=$?; [ $again = 127 ] || code=$again; break; }
 done
-tries=0
+stop=$stopped tries=0
 while :; do
   left=0
   for entry in /proc/[0-9]*; do
@@ -54,13 +54,15 @@ elif [ -r $root/memory/memory.stat ]; then
   while read -r key n; do case $key in oom_kill) kills=$n ;; esac; done <$root/memory/memory.oom_control
   read -r n <$root/cpuacct/cpuacct.usage && cpu=$((n / 1000))
 fi
-printf 'code %s\\nleft %s\\npeak %s\\ncached %s\\nkills %s\\ncpu %s\\nend\\n' $code $left \${peak:-0} $cached $kills $cpu 1<>${ioMount}/report
+printf 'code %s\\nstop %s\\nleft %s\\npeak %s\\ncached %s\\nkills %s\\ncpu %s\\nend\\n' $code $stop $left \${peak:-0} $cached $kills $cpu 1<>${ioMount}/report
 exit $code
 `;
 
 /** What the entrypoint says of the end. The stage could have written it, so it only refines what the engine says. */
 export interface Report {
   code: number;
+  /** It was asked to end before the command ended. */
+  wasStopped: boolean;
   leftoverProcesses: number;
   peakMemoryBytes: number;
   memoryKills: number;
@@ -69,7 +71,7 @@ export interface Report {
 
 const reportBytesMax = 4096;
 const reportPattern =
-  /^code (\d{1,3})\nleft (\d{1,9})\npeak (\d{1,15})\ncached (-?\d{1,15})\nkills (\d{1,9})\ncpu (\d{1,15})\nend\n/;
+  /^code (\d{1,3})\nstop ([01])\nleft (\d{1,9})\npeak (\d{1,15})\ncached (-?\d{1,15})\nkills (\d{1,9})\ncpu (\d{1,15})\nend\n/;
 
 /** Null where there is none, or none that the entrypoint could have written. */
 export async function readReport(path: string): Promise<Report | null> {
@@ -87,9 +89,10 @@ export async function readReport(path: string): Promise<Report | null> {
 export function parseReport(text: string): Report | null {
   const fields = reportPattern.exec(text);
   if (fields === null) return null;
-  const [code = 0, left = 0, peak = 0, cached = 0, kills = 0, cpu = 0] = fields.slice(1).map(Number);
+  const [code = 0, stop = 0, left = 0, peak = 0, cached = 0, kills = 0, cpu = 0] = fields.slice(1).map(Number);
   return {
     code,
+    wasStopped: stop === 1,
     leftoverProcesses: left,
     // Without the page cache, which the kernel gives back before it kills.
     peakMemoryBytes: Math.max(0, peak - Math.max(0, cached)),

@@ -1,12 +1,13 @@
-import type Docker from 'dockerode';
+import { constants, type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import type Docker from 'dockerode';
 import { type Launch, readExit } from '#activities/runners/launch-state.ts';
 import type { Python } from '#activities/runners/python-program.ts';
 import type { StageExit } from '#activities/runners/runner.ts';
 import { createBell } from '#activities/runners/wait-for-exit.ts';
-import { finishLog } from './carrier.ts';
+import { finishLog, keepCarried } from './carrier.ts';
 import { describeExit } from './container-exit.ts';
-import { ask, askUntilAnswered, hasStatus, isAway, orNull } from './engine.ts';
+import { ask, hasStatus, isAway, orNull } from './engine.ts';
 import { readReport } from './entrypoint.ts';
 import { isStarting, noteEnded, readLogEnd, readStop, writeExitOnce } from './launch-files.ts';
 
@@ -28,6 +29,7 @@ const noticeMs = 5_000;
  */
 export async function waitForContainer(deps: WaitDeps, launch: Launch, abort?: AbortSignal): Promise<StageExit> {
   const bell = createBell(launch, abort);
+  const output = await holdOutput(launch);
   let lookAt = 0;
   try {
     for (;;) {
@@ -40,21 +42,48 @@ export async function waitForContainer(deps: WaitDeps, launch: Launch, abort?: A
       const isDue = stop !== null && Date.now() >= stop.killAtMs;
       if (isOver || isDue || Date.now() >= lookAt) {
         lookAt = Date.now() + lookMs;
-        if (isOver) await untilNoticed(deps.docker, launch);
-        const state = await stateOf(deps.docker, launch, abort);
-        if (await hasEnded(launch, state)) return await conclude(deps, launch, state);
-        if (isDue) await kill(deps.docker, launch);
+        const ended = await unlessAway(() => look(deps, launch, { isOver, isDue }));
+        if (ended) return ended;
       }
       await rung;
     }
   } finally {
     bell.close();
+    await output?.close();
   }
 }
 
-async function stateOf(docker: Docker, launch: Launch, abort?: AbortSignal): Promise<State | null> {
-  const info = await orNull(askUntilAnswered(() => docker.getContainer(launch.name).inspect(), abort));
-  return info?.State ?? null;
+/** What is written while nobody carries it stays in the pipe for as long as somebody has it open, at its end too. */
+async function holdOutput(launch: Launch): Promise<FileHandle | null> {
+  const path = join(launch.directory, 'io', 'output');
+  return await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
+}
+
+/** Null where the engine can not tell now: the next look asks again, for as long as it takes. */
+async function unlessAway<T>(looking: () => Promise<T | null>): Promise<T | null> {
+  try {
+    return await looking();
+  } catch (error) {
+    if (isAway(error)) return null;
+    throw error;
+  }
+}
+
+async function look(
+  deps: WaitDeps,
+  launch: Launch,
+  { isOver, isDue }: { isOver: boolean; isDue: boolean },
+): Promise<StageExit | null> {
+  if (isOver) await untilNoticed(deps.docker, launch);
+  const info = await orNull(ask(() => deps.docker.getContainer(launch.name).inspect()));
+  const state = info?.State ?? null;
+  if (await hasEnded(launch, state)) return await conclude(deps, launch, state);
+  await keepCarried(deps.python, launch);
+  if (isDue) await kill(deps.docker, launch);
+  return null;
 }
 
 /** A container that does not exist or was only made has ended, unless somebody is still at its start. */
