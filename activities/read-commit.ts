@@ -2,6 +2,7 @@
 import { readDeclaredParams, readProject } from '#contract/read-project.ts';
 import type { Repository } from '#contract/repository.ts';
 import { DomainError } from '#core/errors.ts';
+import { type RunnerOffer, whyNotNetwork } from '#core/network.ts';
 import { resolveParams } from '#core/params.ts';
 import { createPlan, type Plan, stagesMax } from '#core/plan.ts';
 import { choosePool, type Pool } from '#core/pool.ts';
@@ -32,6 +33,8 @@ export interface CommitReading {
 export interface CommitDeps {
   db: Database;
   mirrors: Pick<Mirrors, 'listTree' | 'readFile' | 'inspectSource'>;
+  /** How the nodes of this server run stages. */
+  offer: RunnerOffer;
 }
 
 /** Refuses what a run of the commit could not do: project file, source, secrets, parameters, pools. */
@@ -43,7 +46,7 @@ export async function readCommit(deps: CommitDeps, wanted: CommitToRead): Promis
   const repository = repositoryOf(deps.mirrors, project.id, commit, paths);
   const { config } = await readProject(repository, project.name, command);
   config.notYet.push(...findings.filter((finding) => !finding.refused).map((finding) => finding.message));
-  requireBounds(config);
+  requireBounds(config, deps.offer);
   await requireSecrets(deps.db, project.id, config);
   const declared = await readDeclaredParams(repository, config);
   const params = resolveParams(declared, wanted.overrides as Params, config.params.style);
@@ -71,17 +74,15 @@ function repositoryOf(
   };
 }
 
-function requireBounds(config: ProjectConfig): void {
+function requireBounds(config: ProjectConfig, offer: RunnerOffer): void {
   if (config.stages.length > stagesMax) {
     const message = `Found ${config.stages.length} stages; at most ${stagesMax} are possible in a run.`;
     throw new DomainError('invalid-project-file', message);
   }
-  const closed = config.stages.find((stage) => stage.network !== 'open');
-  if (closed !== undefined) {
-    throw new DomainError(
-      'network-not-enforceable',
-      `Stage ${closed.name} asks for network: ${closed.network}, which a runner of plain processes can not enforce. Use network: open, or a server that runs stages in containers.`,
-    );
+  for (const { name, network } of config.stages) {
+    const reason = whyNotNetwork(network, offer);
+    if (reason === null) continue;
+    throw new DomainError('network-not-enforceable', `Stage ${name} asks for network: ${network}, ${reason}`);
   }
   const base = config.image ?? config.dockerfile;
   if (base === null) return;

@@ -1,5 +1,6 @@
 // The first step: what the run will be, found once and never again.
 import { seedOf } from '#contract/read-project.ts';
+import type { RunnerOffer } from '#core/network.ts';
 import type { Plan } from '#core/plan.ts';
 import type { ProjectConfig } from '#core/project.ts';
 import type { Database } from '#db/connect.ts';
@@ -18,6 +19,7 @@ export interface ResolveDeps {
   mirrors: Mirrors;
   keepSource: KeepSource;
   publicUrl: string;
+  offer: RunnerOffer;
 }
 
 export type Resolved =

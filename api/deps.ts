@@ -2,6 +2,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import type { FastifyBaseLogger } from 'fastify';
+import type { RunnerOffer } from '#core/network.ts';
 import type { Connection } from '#db/connect.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import type { LakeEngine } from '#lake/engine/engine.ts';
@@ -12,6 +13,8 @@ export interface ApiFacts {
   publicUrl: string;
   /** A server bound to loopback answers only requests that were addressed to loopback: DNS may be lied to. */
   isLoopback: boolean;
+  /** How the nodes of this server run stages. */
+  offer: RunnerOffer;
   /** For links to executions; null when no UI is known. */
   temporalUi: { url: string; namespace: string } | null;
   /** Uploads wait here, on the same disk as the blobs where possible. */

@@ -23,7 +23,7 @@ const uploadBytesMax = 50 * 1024 ** 3;
 const loopbackHosts = new Set(['127.0.0.1', '::1', 'localhost']);
 
 /** @throws the system's error (EADDRINUSE, EACCES) when the port can not be taken. */
-export async function startApi(config: Pick<Config, 'api' | 'home'>, parts: ApiParts): Promise<RunningApi> {
+export async function startApi(config: Pick<Config, 'api' | 'home' | 'runner'>, parts: ApiParts): Promise<RunningApi> {
   const { temporal, ...deps } = parts;
   const connection = TemporalConnection.lazy({ address: temporal.address, connectTimeout: '2s' });
   const client = new Client({ connection, namespace: temporal.namespace });
@@ -41,11 +41,12 @@ export async function startApi(config: Pick<Config, 'api' | 'home'>, parts: ApiP
   }
 }
 
-function factsOf(config: Pick<Config, 'api' | 'home'>, temporal: ApiParts['temporal']): ApiFacts {
+function factsOf(config: Pick<Config, 'api' | 'home' | 'runner'>, temporal: ApiParts['temporal']): ApiFacts {
   return {
     publicUrl: config.api.publicUrl,
     isLoopback: loopbackHosts.has(config.api.host),
     temporalUi: temporal.uiUrl === null ? null : { url: temporal.uiUrl, namespace: temporal.namespace },
+    offer: config.runner,
     temporaryDir: join(config.home, 'tmp'),
     uploadBytesMax,
   };

@@ -43,7 +43,7 @@ async function serve(dir: string, databaseUrl: string): Promise<void> {
   const connection = connect(databaseUrl, { connectionsMax: 20 });
   const mirrors = openMirrors(dir);
   const running = await startApi(
-    { api: { host: '127.0.0.1', port: 0, publicUrl: 'http://127.0.0.1' }, home: dir },
+    { api: { host: '127.0.0.1', port: 0, publicUrl: 'http://127.0.0.1' }, home: dir, runner: { kind: 'process' } },
     {
       connection,
       store: await createDiskStore({ root: join(dir, 'blobs') }),
@@ -189,16 +189,14 @@ async function measure(dir: string, databaseUrl: string): Promise<void> {
 
   const probed = performance.now();
   await byClients(all.slice(0, 2000), (one) =>
-    connection.db
-      .insert(deliveries)
-      .values({
-        id: newId(),
-        projectId: probe,
-        source: 'poll',
-        deliveryId: one.id,
-        outcome: 'ignored',
-        reason: 'a probe',
-      }),
+    connection.db.insert(deliveries).values({
+      id: newId(),
+      projectId: probe,
+      source: 'poll',
+      deliveryId: one.id,
+      outcome: 'ignored',
+      reason: 'a probe',
+    }),
   );
   const alone = Math.min(2000, unique) / ((performance.now() - probed) / 1000);
 

@@ -10,7 +10,16 @@ export type TemporalConfig =
   | { kind: 'embedded'; program: string | null; uiPort: number | null }
   | { kind: 'address'; address: string; namespace: string; uiUrl: string | null };
 
-export type RunnerConfig = { kind: 'process' };
+export type RunnerConfig =
+  | { kind: 'process' }
+  | {
+      kind: 'docker';
+      /** unix://PATH. */
+      host: string;
+      networkMax: 'open' | 'platform' | 'none';
+      /** Private ranges, as ADDRESS/BITS, that the widest network reaches all the same. */
+      networkAllow: readonly string[];
+    };
 
 /** What a node is to offer; null leaves it to the machine. */
 export interface PoolConfig {
@@ -47,6 +56,8 @@ export interface Config {
   healthPort: number | null;
   git: { allowPrivateRemotes: boolean };
   logs: { attemptBytesMax: number };
+  /** Null takes the larger of 1 GiB and 2 % of the disk. */
+  diskReserveBytes: number | null;
   /** Null leaves the choice to whoever needs one: stages may need another than the guard. */
   python: string | null;
 }
@@ -84,7 +95,7 @@ export function readConfig(env: Environment = readEnvironment()): Config {
     database: databaseConfig(env),
     temporal: temporalConfig(env),
     storage: storageConfig(env, home),
-    runner: { kind: 'process' },
+    runner: runnerConfig(env),
     pool: poolConfig(env),
     installing: {
       indexUrl: env.ASSAY_INDEX_URL ?? null,
@@ -94,6 +105,7 @@ export function readConfig(env: Environment = readEnvironment()): Config {
     logs: { attemptBytesMax: (env.ASSAY_LOG_MAX_MIB ?? 256) * bytesPerMib },
     git: { allowPrivateRemotes: env.ASSAY_ALLOW_PRIVATE_REMOTES === 'yes' },
     healthPort: env.ASSAY_HEALTH_PORT ?? null,
+    diskReserveBytes: env.ASSAY_DISK_RESERVE_MIB === undefined ? null : env.ASSAY_DISK_RESERVE_MIB * bytesPerMib,
     python: env.ASSAY_PYTHON ?? null,
   });
 }
@@ -115,6 +127,11 @@ function contradictions(env: Environment): string[] {
       problems.push(
         `${name} is for the embedded Temporal, but ASSAY_TEMPORAL_ADDRESS names another: unset one of them.`,
       );
+    }
+  }
+  for (const name of ['ASSAY_DOCKER_HOST', 'ASSAY_NETWORK_MAX', 'ASSAY_NETWORK_ALLOW'] as const) {
+    if (env[name] && env.ASSAY_RUNNER !== 'docker') {
+      problems.push(`${name} is for stages in containers: set ASSAY_RUNNER to docker, or unset it.`);
     }
   }
   if (env.ASSAY_TEMPORAL_UI_PORT && env.ASSAY_TEMPORAL_UI_PORT === (env.ASSAY_PORT ?? defaultPort)) {
@@ -151,6 +168,16 @@ function temporalConfig(env: Environment): TemporalConfig {
     address: env.ASSAY_TEMPORAL_ADDRESS,
     namespace: env.ASSAY_TEMPORAL_NAMESPACE ?? 'assay',
     uiUrl: env.ASSAY_TEMPORAL_UI_URL ?? null,
+  };
+}
+
+function runnerConfig(env: Environment): RunnerConfig {
+  if (env.ASSAY_RUNNER !== 'docker') return { kind: 'process' };
+  return {
+    kind: 'docker',
+    host: env.ASSAY_DOCKER_HOST ?? 'unix:///var/run/docker.sock',
+    networkMax: env.ASSAY_NETWORK_MAX ?? 'open',
+    networkAllow: env.ASSAY_NETWORK_ALLOW ?? [],
   };
 }
 

@@ -1,4 +1,5 @@
 // The one place that reads the environment. Step 1 of three: env (what was given) → config (what it means) → secrets.
+import { isIPv4 } from 'node:net';
 import { z } from 'zod';
 
 /** Everything that is wrong with the configuration, one sentence each. */
@@ -66,8 +67,16 @@ const variables = {
   ASSAY_S3_ACCESS_KEY_ID: text,
   /** The secret part of that key. */
   ASSAY_S3_SECRET_ACCESS_KEY: text,
-  /** What runs stages. This build knows `process`. */
-  ASSAY_RUNNER: oneOf(['process']),
+  /** What runs stages: `process` or `docker`, the same for all workers. Default: process. */
+  ASSAY_RUNNER: oneOf(['process', 'docker']),
+  /** The Docker engine of this machine, as unix://PATH. Default: unix:///var/run/docker.sock. */
+  ASSAY_DOCKER_HOST: text.regex(/^unix:\/\/\/\S+$/, 'expected unix:// and the absolute path of a socket'),
+  /** The most that a stage in a container may have: `open`, `platform` or `none`. Default: open. */
+  ASSAY_NETWORK_MAX: oneOf(['open', 'platform', 'none']),
+  /** Private ranges that network `open` reaches all the same: ADDRESS/BITS, separated by commas. Default: none. */
+  ASSAY_NETWORK_ALLOW: ranges(),
+  /** Free space below which the largest stage of this machine is stopped, in MiB. Default: 1024, or 2 % of the disk if that is more. */
+  ASSAY_DISK_RESERVE_MIB: wholeNumber(1, 1_073_741_824, 'a number of MiB'),
   /** `yes` lets projects name git remotes with private addresses. Default: no. */
   ASSAY_ALLOW_PRIVATE_REMOTES: oneOf(['yes', 'no']),
   /** Name of this machine's pool. Default: from what one slot offers, `cpu` or for example `h100.x1`. */
@@ -143,6 +152,17 @@ function url(...protocols: string[]) {
   return z
     .string()
     .refine(isUrl, `expected an address that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`);
+}
+
+function ranges() {
+  const isRange = (value: string) => {
+    const [address = '', bits = '', ...more] = value.split('/');
+    return isIPv4(address) && /^\d{1,2}$/.test(bits) && Number(bits) <= 32 && more.length === 0;
+  };
+  return z
+    .string()
+    .transform((value) => value.split(',').map((range) => range.trim()))
+    .refine((list) => list.every(isRange), 'expected ranges such as 10.20.0.0/16, separated by commas');
 }
 
 function oneOf<const T extends readonly [string, ...string[]]>(values: T) {

@@ -79,6 +79,7 @@ function controlDeps(deps: ControlWorkerDeps): ControlDeps {
     mirrors: deps.mirrors,
     keepSource: createKeepSource({ db, store, mirrors: deps.mirrors }),
     publicUrl: deps.publicUrl,
+    offer: deps.offer,
     sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),
     environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
     lake: deps.lake,

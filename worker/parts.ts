@@ -2,10 +2,13 @@
 import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gitCredentials } from '#activities/git-credentials.ts';
+import { createDockerRunner, nodeOf } from '#activities/runners/docker/docker-runner.ts';
+import { connectDocker, untilEngineAnswers } from '#activities/runners/docker/engine.ts';
+import { createNetworks } from '#activities/runners/docker/networks/networks.ts';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
 import type { Runner } from '#activities/runners/runner.ts';
-import { ensureBuilder, ensureStageUser } from '#activities/runners/stage-user.ts';
+import { ensureBuilder, ensureStageUser, type StageUser } from '#activities/runners/stage-user.ts';
 import type { Config } from '#config/config.ts';
 import { ConfigError } from '#config/env.ts';
 import type { Secrets } from '#config/secrets.ts';
@@ -121,10 +124,26 @@ export async function openWorkerParts(
     },
     nodeDir,
     publicUrl: config.api.publicUrl,
+    offer: config.runner,
     log,
   };
-  const runner = createProcessRunner({ stateDir: join(config.home, 'launches'), python, stageUser });
-  return { shared, runner };
+  return { shared, runner: await openRunner(config, python, stageUser) };
+}
+
+async function openRunner({ home, runner, api }: Config, python: string, stageUser: StageUser | null): Promise<Runner> {
+  const stateDir = join(home, 'launches');
+  if (runner.kind === 'process') return createProcessRunner({ stateDir, python, stageUser });
+  const docker = connectDocker(runner.host);
+  await untilEngineAnswers(docker, runner.host);
+  const networks = createNetworks({
+    docker,
+    node: nodeOf(stateDir),
+    stateDir,
+    apiUrl: api.publicUrl,
+    most: runner.networkMax,
+    allowed: runner.networkAllow,
+  });
+  return createDockerRunner({ docker, stateDir, python, stageUser, networks });
 }
 
 /** Other accounts may pass through, and see nothing that is not theirs. */

@@ -95,6 +95,7 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
       await Promise.all([running, closed]);
       await reconciler.stop();
       await held.stop();
+      await runner.close();
       await native.close();
     },
   };

@@ -9,6 +9,11 @@ export interface ProcessIdentity {
   bootId: string;
 }
 
+/** The identity of this process. */
+export async function ownIdentity(): Promise<ProcessIdentity> {
+  return { pid: process.pid, processStart: await startOf(process.pid), bootId: await bootId() };
+}
+
 /** True while exactly that process exists. A zombie does not. */
 export async function isAlive(identity: ProcessIdentity): Promise<boolean> {
   if (identity.pid === null || identity.bootId !== (await bootId())) return false;

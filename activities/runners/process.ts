@@ -1,8 +1,16 @@
 // Runs stages as processes of this node. For trusted code: it bounds and cleans up after a stage, it does not jail it.
 
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { isAbsolute, join } from 'node:path';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
+import {
+  forgetLaunchDirectory,
+  hasLaunchDirectory,
+  listLaunchDirectories,
+  makeLaunchDirectory,
+  requireRunnable,
+} from './launch-directory.ts';
+import { requireLaunchName } from './launch-name.ts';
 import { isAlive } from './process-identity.ts';
 import { isSupervised, type Launch, readExit, readLog, readStats, readSupervisor } from './launch-state.ts';
 import type { Runner, StageExit, StageHandle, StageSpec } from './runner.ts';
@@ -19,8 +27,6 @@ export interface ProcessRunnerOptions {
   cgroups?: boolean;
 }
 
-const launchName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
-
 export function createProcessRunner(options: ProcessRunnerOptions): Runner {
   const { python, stageUser, stateDir } = options;
   const supervisor = { python, stageUser, cgroups: options.cgroups ?? true, cacheDir: join(stateDir, '.python') };
@@ -28,55 +34,30 @@ export function createProcessRunner(options: ProcessRunnerOptions): Runner {
     kind: 'process',
     async start(spec) {
       requireRunnable(spec);
+      requireEnforceable(spec);
       const launch = { name: spec.name, directory: join(stateDir, spec.name) };
-      if (await isNew(launch)) await launchOrForget(supervisor, launch, spec);
+      if (await makeLaunchDirectory(launch)) await launchOrForget(supervisor, launch, spec);
       return createHandle(supervisor, launch);
     },
     async attach(name) {
-      requireName(name);
+      requireLaunchName(name);
       const launch = { name, directory: join(stateDir, name) };
-      if (!(await isHeld(launch))) return null;
+      if (!(await hasLaunchDirectory(launch))) return null;
       if (!(await readExit(launch)) && !(await isSupervised(launch))) await bury(supervisor, launch);
       return createHandle(supervisor, launch);
     },
-    async list() {
-      await mkdir(stateDir, { recursive: true, mode: 0o700 });
-      return (await readdir(stateDir)).filter((name) => launchName.test(name));
-    },
+    list: () => listLaunchDirectories(stateDir),
+    apiUrl: async (_, publicUrl) => publicUrl,
+    tidy: async () => undefined,
+    close: async () => undefined,
   };
 }
 
-function requireName(name: string): void {
-  if (!launchName.test(name)) {
-    throw new DomainError(
-      'invalid-request',
-      `'${name}' cannot name a launch: letters, digits, '.', '_' and '-' can, 200 at most.`,
-    );
-  }
-}
-
-function requireRunnable(spec: StageSpec): void {
-  requireName(spec.name);
+function requireEnforceable(spec: StageSpec): void {
   if (spec.network !== 'open') {
     const message = `The stage asks for network '${spec.network}', but the process runner cannot restrict the network: ask for 'open', or use a pool with another runner.`;
     throw new DomainError('network-not-enforceable', message);
   }
-  const { root, workDir, writable } = spec.files;
-  const relative = [root, workDir, ...writable].find((path) => !isAbsolute(path));
-  if (relative !== undefined) throw new Error(`The directory '${relative}' of ${spec.name} is not absolute.`);
-  if (spec.command.length === 0) throw new Error(`The command of ${spec.name} is empty.`);
-}
-
-async function isNew(launch: Launch): Promise<boolean> {
-  try {
-    await mkdir(join(launch.directory, '..'), { recursive: true, mode: 0o700 });
-    await mkdir(launch.directory, { mode: 0o700 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
-  await mkdir(join(launch.directory, 'state'), { mode: 0o700 });
-  return true;
 }
 
 // A supervisor that never claimed the launch never will: the name may be started again.
@@ -85,15 +66,6 @@ async function launchOrForget(options: SupervisorOptions, launch: Launch, spec: 
     await startSupervisor(options, launch, spec);
   } catch (error) {
     await rm(launch.directory, { recursive: true, force: true });
-    throw error;
-  }
-}
-
-async function isHeld(launch: Launch): Promise<boolean> {
-  try {
-    return (await stat(launch.directory)).isDirectory();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;
   }
 }
@@ -115,10 +87,10 @@ function createHandle(options: SupervisorOptions, launch: Launch): StageHandle {
     logs: (fromByte, maxBytes) => readLog(launch, fromByte, maxBytes),
     stats: () => readStats(launch),
     async remove() {
-      if (!(await isHeld(launch))) return;
+      if (!(await hasLaunchDirectory(launch))) return;
       await signalSupervisor(launch, 'kill');
       await wait();
-      await forget(launch);
+      await forgetLaunchDirectory(launch);
     },
   };
 }
@@ -133,11 +105,4 @@ async function signalSupervisor(launch: Launch, kind: 'terminate' | 'kill'): Pro
     // Ended between the look and the signal, which is what the signal asks for.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
-}
-
-// Renamed first: a directory that is half gone must not look like a launch.
-async function forget(launch: Launch): Promise<void> {
-  const removed = join(launch.directory, '..', `.removed-${launch.name}`);
-  await rename(launch.directory, removed);
-  await rm(removed, { recursive: true, force: true });
 }

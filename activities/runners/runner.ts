@@ -1,6 +1,8 @@
 // The seam between a stage and whatever runs it: processes here, containers or a cluster elsewhere.
 // Nothing that only one runner has may appear in these types: no pids, no container ids.
 
+import type { Network } from '#core/project.ts';
+
 /** Refused or clipped per stage. Null means unlimited. */
 export interface StageLimits {
   memoryBytes: number | null;
@@ -33,11 +35,13 @@ export interface StageSpec {
   name: string;
   /** Executed as it is, without a shell. */
   command: string[];
+  /** Id or NAME@digest that the command runs in; null where the runner has no images. */
+  image: string | null;
   /** The whole environment: nothing is inherited, a runner only fills in PATH, HOME, LANG, USER and ASSAY_LAUNCH. */
   variables: Record<string, string>;
   files: StageFiles;
   limits: StageLimits;
-  network: 'open' | 'platform' | 'none';
+  network: Network;
   /** Between the request to end and the kill. */
   graceMs: number;
   /** Accelerators taken for this stage, by the ids of the node's vendor tools. */
@@ -104,4 +108,11 @@ export interface Runner {
   attach(name: string): Promise<StageHandle | null>;
   /** Names held, running or ended: until removed, also across restarts of the worker and the machine. */
   list(): Promise<string[]>;
+  /** How a stage with that network finds the API that the node knows by `publicUrl`; null where it can not.
+   * Refuses with `network-not-enforceable`. */
+  apiUrl(network: Network, publicUrl: string): Promise<string | null>;
+  /** Removes what launches that are gone left outside of their directories. */
+  tidy(): Promise<void>;
+  /** Lets go of what it holds in this process and on this machine. Stages go on. */
+  close(): Promise<void>;
 }

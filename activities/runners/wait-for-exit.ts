@@ -34,13 +34,13 @@ export async function waitForExit(
   }
 }
 
-interface Bell {
+export interface Bell {
   /** Resolves at the next change, abort or poll after this call. */
   next(): Promise<void>;
   close(): void;
 }
 
-function createBell(launch: Launch, abort: AbortSignal | undefined): Bell {
+export function createBell(launch: Launch, abort: AbortSignal | undefined): Bell {
   let ring: () => void = () => undefined;
   const onChange = (): void => ring();
   const watcher = watchIfPossible(stateDirectoryOf(launch), onChange);

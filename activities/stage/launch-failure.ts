@@ -16,7 +16,7 @@ function causeOf(
 ): Pick<Failure, 'class' | 'sentence'> {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof DomainError) return { class: failureClassOf(error.code), sentence: message };
-  if ((error as NodeJS.ErrnoException).code === 'ENOSPC' || /No space left on device|ENOSPC/.test(message)) {
+  if ((error as NodeJS.ErrnoException).code === 'ENOSPC' || /No space left on device|ENOSPC/i.test(message)) {
     const sentence = `The disk of node ${node} is full, so ${stage} could not be started. Free some space there.`;
     return { class: 'resources', sentence };
   }

@@ -48,10 +48,12 @@ export async function launchStage(watch: Watch): Promise<StageHandle> {
   });
   const tree = { config, sourceDir: space.work, target: join(space.root, 'venv') };
   const environment = await deps.environments.forStage(shared, tree);
+  const apiUrl = await deps.runner.apiUrl(stage.network, deps.publicUrl);
   return await deps.runner.start(
     specOf(
       watch,
       environment,
+      apiUrl,
       data.map(({ name, to, datasetName }) => ({ name, path: join(space.work, to), isFolder: datasetName !== null })),
     ),
   );
@@ -81,7 +83,7 @@ function fileSecret({ secrets }: Watch, name: string): Array<[string, string]> {
   return value === undefined ? [] : [[name, value]];
 }
 
-function specOf(watch: Watch, environment: ProjectEnvironment, data: StageData[]): StageSpec {
+function specOf(watch: Watch, environment: ProjectEnvironment, apiUrl: string | null, data: StageData[]): StageSpec {
   const { deps, loaded, config, stage, attempt, space } = watch;
   const params = narrowParams(loaded.run.params as Params, stage.params);
   const rendered = renderParams(config.params.style, stage.command, params, loaded.run.overrides as Params);
@@ -89,8 +91,9 @@ function specOf(watch: Watch, environment: ProjectEnvironment, data: StageData[]
   return {
     name: attempt.launch,
     command: typeof rendered.command === 'string' ? ['/bin/sh', '-c', rendered.command] : rendered.command,
+    image: null,
     variables: {
-      ...variablesOf(watch, data),
+      ...variablesOf(watch, apiUrl, data),
       ...config.env,
       ...stage.env,
       ...rendered.env,
@@ -112,7 +115,7 @@ function specOf(watch: Watch, environment: ProjectEnvironment, data: StageData[]
   };
 }
 
-function variablesOf({ loaded, stage, attempt, space, deps }: Watch, data: StageData[]) {
+function variablesOf({ loaded, stage, attempt, space, deps }: Watch, apiUrl: string | null, data: StageData[]) {
   const { run, project } = loaded;
   return stageVariables({
     runId: run.id,
@@ -131,7 +134,7 @@ function variablesOf({ loaded, stage, attempt, space, deps }: Watch, data: Stage
     branch: run.branch,
     data,
     runUrl: `${deps.publicUrl}/api/v1/runs/${run.id}`,
-    api: { url: deps.publicUrl, token: stageToken(deps.secretsKey, attempt.launch) },
+    api: apiUrl === null ? null : { url: apiUrl, token: stageToken(deps.secretsKey, attempt.launch) },
     mlflow: null,
     deterministic: stage.deterministic,
   });

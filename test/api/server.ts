@@ -107,6 +107,7 @@ async function createDeps(connection: Connection, home: string, overrides: Parti
     facts: {
       publicUrl: 'http://localhost:7410',
       isLoopback: true,
+      offer: { kind: 'process' },
       temporalUi: { url: 'http://localhost:8233', namespace: 'assay' },
       temporaryDir: join(home, 'tmp'),
       uploadBytesMax: 1024 * 1024,

@@ -39,11 +39,11 @@ test('the configuration is frozen through and through', () => {
 
 test('every problem is reported at once, with the variable, what was found and what was expected', () => {
   expect(
-    problemsOf({ ASSAY_PORT: '99999', ASSAY_SLOTS: 'many', ASSAY_STORAGE: 'tape', ASSAY_RUNNER: 'docker' }),
+    problemsOf({ ASSAY_PORT: '99999', ASSAY_SLOTS: 'many', ASSAY_STORAGE: 'tape', ASSAY_RUNNER: 'cloud' }),
   ).toEqual([
     'ASSAY_PORT is "99999": expected a port number from 1 to 65535',
     'ASSAY_STORAGE is "tape": this build knows only "disk" and "s3"',
-    'ASSAY_RUNNER is "docker": this build knows only "process"',
+    'ASSAY_RUNNER is "cloud": this build knows only "process" and "docker"',
     'ASSAY_SLOTS is "many": expected a number of stages from 1 to 1024',
   ]);
 });
@@ -126,4 +126,32 @@ test('proxies, certificates and the settings of pip and uv reach the installing 
     SSL_CERT_FILE: '/etc/ca.pem',
     PIP_FIND_LINKS: '/wheels',
   });
+});
+
+test('stages in containers use the engine of this machine and have an open network unless told otherwise', () => {
+  expect(configOf({ ASSAY_RUNNER: 'docker' }).runner).toEqual({
+    kind: 'docker',
+    host: 'unix:///var/run/docker.sock',
+    networkMax: 'open',
+    networkAllow: [],
+  });
+  const given = {
+    ASSAY_RUNNER: 'docker',
+    ASSAY_NETWORK_MAX: 'platform',
+    ASSAY_NETWORK_ALLOW: '10.20.0.0/16, 192.168.7.9/32',
+  };
+  expect(configOf(given).runner).toMatchObject({
+    networkMax: 'platform',
+    networkAllow: ['10.20.0.0/16', '192.168.7.9/32'],
+  });
+});
+
+test('what is only for containers is refused beside the process runner, and so are ranges that are none', () => {
+  expect(problemsOf({ ASSAY_NETWORK_MAX: 'none' })).toEqual([
+    'ASSAY_NETWORK_MAX is for stages in containers: set ASSAY_RUNNER to docker, or unset it.',
+  ]);
+  for (const ASSAY_NETWORK_ALLOW of ['10.0.0.0', '10.0.0.0/33', '10.0.0.256/8', '10.0.0.0/8/8', 'fd00::/8', '-j/8']) {
+    expect(problemsOf({ ASSAY_RUNNER: 'docker', ASSAY_NETWORK_ALLOW })[0]).toContain('expected ranges such as');
+  }
+  expect(problemsOf({ ASSAY_RUNNER: 'docker', ASSAY_DOCKER_HOST: 'tcp://10.0.0.1:2375' })[0]).toContain('unix://');
 });

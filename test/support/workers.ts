@@ -80,6 +80,7 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     },
     nodeDir: join(home, 'node'),
     publicUrl: 'http://127.0.0.1:7410',
+    offer: { kind: 'process' as const },
     log,
   };
   const stageUser = await ensureStageUser();

@@ -10,6 +10,7 @@ import type { Logger } from '#worker/logger.ts';
 import { startTicking } from '#worker/ticking.ts';
 
 const everyMs = 5_000;
+const tidyEveryMs = 3_600_000;
 
 export interface NodeReconcilerDeps {
   db: Database;
@@ -31,7 +32,14 @@ export async function adoptLaunches(deps: NodeReconcilerDeps): Promise<void> {
 }
 
 export function startNodeReconciler(deps: NodeReconcilerDeps): { stop(): Promise<void> } {
-  return startTicking(everyMs, () => reconcileNode(deps), deps.log, 'reconciling this node');
+  let tidyAt = 0;
+  const pass = async () => {
+    await reconcileNode(deps);
+    if (Date.now() < tidyAt) return;
+    tidyAt = Date.now() + tidyEveryMs;
+    await deps.runner.tidy();
+  };
+  return startTicking(everyMs, pass, deps.log, 'reconciling this node');
 }
 
 /**

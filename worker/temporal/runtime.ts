@@ -1,6 +1,7 @@
 // What both kinds of worker share: Temporal's runtime, the bundle of the workflows, and what a running worker is.
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, DefaultLogger, Runtime, type WorkerOptions } from '@temporalio/worker';
+import type { RunnerOffer } from '#core/network.ts';
 import type { Connection } from '#db/connect.ts';
 import type { EnvironmentOptions } from '#environment/context.ts';
 import type { Lake } from '#lake/lake.ts';
@@ -17,6 +18,8 @@ export interface WorkerDeps {
   /** A directory of this machine that stages of another user can pass through. */
   nodeDir: string;
   publicUrl: string;
+  /** How the nodes of this server run stages. */
+  offer: RunnerOffer;
   log: Logger;
 }
 

@@ -72,6 +72,8 @@ for (const [how, cgroups] of kernels) {
     reopen: () => open(cgroups),
     scratch: base,
     python,
+    image: null,
+    network: 'open',
   }));
 }
 

@@ -12,6 +12,10 @@ export interface RunnerUnderTest {
   scratch: string;
   /** A Python that stages can execute. */
   python: string;
+  /** What stages run in; null where the runner has no images. */
+  image: string | null;
+  /** One that it can enforce. */
+  network: StageSpec['network'];
 }
 
 export type SpecChanges = Partial<Omit<StageSpec, 'limits'>> & { limits?: Partial<StageSpec['limits']> };
@@ -27,7 +31,8 @@ export async function specFor(scratch: string, command: string[], changes: SpecC
   await mkdir(workDir, { recursive: true });
   const limits = { memoryBytes: null, cpus: null, pids: 500, fileBytes: null, logBytes: 4_000_000, ...changes.limits };
   const files = { root, workDir, writable: [workDir] };
-  return { name, command, variables: {}, files, network: 'open', graceMs: 1_000, devices: [], ...changes, limits };
+  const plain = { image: null, variables: {}, network: 'open' as const, graceMs: 1_000, devices: [] };
+  return { name, command, files, ...plain, ...changes, limits };
 }
 
 export async function logOf(handle: StageHandle): Promise<string> {
@@ -41,7 +46,7 @@ export function describeRunner(kind: string, open: () => Promise<RunnerUnderTest
 
     async function start(command: string[], changes: SpecChanges = {}) {
       const under = await open();
-      const spec = await specFor(under.scratch, command, changes);
+      const spec = await specFor(under.scratch, command, { image: under.image, network: under.network, ...changes });
       const handle = await under.runner.start(spec);
       started.push(handle);
       return { ...under, spec, handle };
