@@ -32,6 +32,8 @@ export interface CommitReading {
 export interface CommitDeps {
   db: Database;
   mirrors: Pick<Mirrors, 'listTree' | 'readFile' | 'inspectSource'>;
+  /** What runs the stages of this server. */
+  runner: 'process' | 'docker';
 }
 
 /** Refuses what a run of the commit could not do: project file, source, secrets, parameters, pools. */
@@ -43,7 +45,7 @@ export async function readCommit(deps: CommitDeps, wanted: CommitToRead): Promis
   const repository = repositoryOf(deps.mirrors, project.id, commit, paths);
   const { config } = await readProject(repository, project.name, command);
   config.notYet.push(...findings.filter((finding) => !finding.refused).map((finding) => finding.message));
-  requireBounds(config);
+  requireBounds(config, deps.runner);
   await requireSecrets(deps.db, project.id, config);
   const declared = await readDeclaredParams(repository, config);
   const params = resolveParams(declared, wanted.overrides as Params, config.params.style);
@@ -71,12 +73,12 @@ function repositoryOf(
   };
 }
 
-function requireBounds(config: ProjectConfig): void {
+function requireBounds(config: ProjectConfig, runner: CommitDeps['runner']): void {
   if (config.stages.length > stagesMax) {
     const message = `Found ${config.stages.length} stages; at most ${stagesMax} are possible in a run.`;
     throw new DomainError('invalid-project-file', message);
   }
-  const closed = config.stages.find((stage) => stage.network !== 'open');
+  const closed = config.stages.find((stage) => stage.network !== 'open' && runner === 'process');
   if (closed !== undefined) {
     throw new DomainError(
       'network-not-enforceable',
@@ -84,7 +86,7 @@ function requireBounds(config: ProjectConfig): void {
     );
   }
   const base = config.image ?? config.dockerfile;
-  if (base === null) return;
+  if (base === null || runner === 'docker') return;
   throw new DomainError(
     'environment-unsupported',
     `The project asks for the base image ${base}, which this server's process runner can not give. Remove the key, or use a server that runs stages in containers.`,

@@ -15,6 +15,7 @@ import { asStep, type ExecutionInput } from './step.ts';
 export interface ResolveDeps {
   db: Database;
   mirrors: Mirrors;
+  runner: 'process' | 'docker';
   keepSource: KeepSource;
   publicUrl: string;
 }

@@ -18,6 +18,8 @@ export interface ApiFacts {
   temporaryDir: string;
   /** Of one uploaded file: a blob, a segment, a bundle. */
   uploadBytesMax: number;
+  /** What runs the stages of this server. */
+  runner: 'process' | 'docker';
 }
 
 export interface ApiDeps {

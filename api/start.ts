@@ -41,12 +41,13 @@ export async function startApi(config: Pick<Config, 'api' | 'home'>, parts: ApiP
   }
 }
 
-function factsOf(config: Pick<Config, 'api' | 'home'>, temporal: ApiParts['temporal']): ApiFacts {
+function factsOf(config: Pick<Config, 'api' | 'home' | 'runner'>, temporal: ApiParts['temporal']): ApiFacts {
   return {
     publicUrl: config.api.publicUrl,
     isLoopback: loopbackHosts.has(config.api.host),
     temporalUi: temporal.uiUrl === null ? null : { url: temporal.uiUrl, namespace: temporal.namespace },
     temporaryDir: join(config.home, 'tmp'),
     uploadBytesMax,
+    runner: config.runner.kind,
   };
 }

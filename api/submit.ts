@@ -69,7 +69,7 @@ function sourceOf(body: Body, like: Model | null, defaultBranch: string): Pick<S
 
 /** Only a commit that is here already can be read now; for any other its first step says what is wrong. */
 async function inspect(
-  { connection: { db }, mirrors }: ApiDeps,
+  { connection: { db }, mirrors, facts: { runner } }: ApiDeps,
   project: FoundProject,
   wanted: { commit: string | null; command: string[] | null; overrides: Record<string, unknown> },
 ): Promise<void> {
@@ -80,7 +80,7 @@ async function inspect(
     return;
   }
   try {
-    await readCommit({ db, mirrors }, { ...wanted, commit, project });
+    await readCommit({ db, mirrors, runner }, { ...wanted, commit, project });
   } catch (error) {
     // While no node is up nobody knows which pools there are, and a run that waits for one is what people expect.
     const isUnknown =

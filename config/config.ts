@@ -28,6 +28,15 @@ export interface InstallingConfig {
   environment: Readonly<Record<string, string>>;
 }
 
+/** Used where stages run in containers. */
+export interface ImagesConfig {
+  base: string;
+  buildCpus: number;
+  buildMemoryBytes: number;
+  /** Absolute path of docker's `config.json`; null pulls without a login. */
+  loginsFile: string | null;
+}
+
 export interface Config {
   /** Absolute path. */
   home: string;
@@ -36,6 +45,7 @@ export interface Config {
   temporal: TemporalConfig;
   storage: StorageConfig;
   runner: RunnerConfig;
+  images: ImagesConfig;
   pool: PoolConfig;
   installing: InstallingConfig;
   /** Port on which a worker says that it is well; null for none. */
@@ -81,6 +91,7 @@ export function readConfig(env: Environment = readEnvironment()): Config {
     temporal: temporalConfig(env),
     storage: { kind: 'disk', path: resolve(env.ASSAY_STORAGE_PATH ?? join(home, 'blobs')) },
     runner: { kind: 'process' },
+    images: imagesConfig(env),
     pool: poolConfig(env),
     installing: {
       indexUrl: env.ASSAY_INDEX_URL ?? null,
@@ -146,6 +157,16 @@ function temporalConfig(env: Environment): TemporalConfig {
     address: env.ASSAY_TEMPORAL_ADDRESS,
     namespace: env.ASSAY_TEMPORAL_NAMESPACE ?? 'assay',
     uiUrl: env.ASSAY_TEMPORAL_UI_URL ?? null,
+  };
+}
+
+function imagesConfig(env: Environment): ImagesConfig {
+  const buildMemoryGib = env.ASSAY_DOCKER_BUILD_MEMORY_GIB;
+  return {
+    base: env.ASSAY_DOCKER_BASE ?? 'python:{python}-slim-bookworm',
+    buildCpus: env.ASSAY_DOCKER_BUILD_CPUS ?? Math.max(1, Math.floor(availableParallelism() / 2)),
+    buildMemoryBytes: buildMemoryGib === undefined ? Math.floor(totalmem() / 2) : buildMemoryGib * bytesPerGib,
+    loginsFile: env.ASSAY_DOCKER_LOGINS ? resolve(env.ASSAY_DOCKER_LOGINS) : null,
   };
 }
 

@@ -7,8 +7,6 @@ export function notYetSentences(file: ProjectFile): string[] {
     ...said(file.triggers?.push, 'triggers.push', 'a push starts no run; submit it with assay run'),
     ...said(file.triggers?.schedule, 'triggers.schedule', 'no run is started by the clock; submit it with assay run'),
     ...said(file.verify, 'verify', 'runs are not reproduced and compared yet'),
-    ...refused(file.image, 'image'),
-    ...refused(file.dockerfile, 'dockerfile'),
   ];
   const tolerances = Object.entries(file.metrics?.declare ?? {}).flatMap(([key, declaration]) =>
     said(declaration.tolerance, `metrics.declare.${key}.tolerance`, 'runs are not reproduced and compared yet'),
@@ -28,10 +26,4 @@ function stageSentences(name: string, stage: StageFile): string[] {
 
 function said(value: unknown, key: string, consequence: string): string[] {
   return value === undefined ? [] : [`${key} is accepted but has no effect on this server yet: ${consequence}.`];
-}
-
-function refused(value: unknown, key: string): string[] {
-  return value === undefined
-    ? []
-    : [`${key} needs the Docker runner, which this server does not have: a run is refused.`];
 }

@@ -16,7 +16,7 @@ import {
   parseGitRequirement,
   wheelEntry,
 } from '#environment/uv/built-wheels.ts';
-import { installUv } from '#environment/uv/install-uv.ts';
+import { installingUv } from '#environment/uv/install-uv.ts';
 import { requirementLines, uvFailure } from '#environment/uv/uv-failure.ts';
 import type { EnvironmentContext } from './context.ts';
 import { freeze } from './freeze.ts';
@@ -59,12 +59,17 @@ export async function resolve(context: EnvironmentContext, request: ResolveReque
 
 async function askUv(context: EnvironmentContext, request: ResolveRequest): Promise<LockEntry[]> {
   return await withWorkDirectory(context.cacheDir, async (work) => {
-    const uv = await installUv(context, request.onLine);
+    const uv = await installingUv(context, request.onLine);
     const isLocked = request.source.kind === 'uv-lock';
     const args = isLocked ? exportArguments(request) : await compileArguments(context, request, work);
     const { onLine, signal } = request;
     const cwd = request.source.runsBuild ? await copyTree(request.root, work) : request.root;
-    const result = await runInstalling(context, work, uv.path, args, { cwd, onLine, signal });
+    const result = await runInstalling(context, work, uv.path, args, {
+      cwd,
+      onLine,
+      signal,
+      reads: [request.root],
+    });
     if (result.exitCode !== 0) throw await failure(request, result.stderr);
     return parseEntries(result.stdout);
   });

@@ -66,6 +66,7 @@ function controlDeps(deps: ControlWorkerDeps): ControlDeps {
     db,
     store,
     mirrors: deps.mirrors,
+    runner: deps.environment.images ? 'docker' : 'process',
     keepSource: createKeepSource({ db, store, mirrors: deps.mirrors }),
     publicUrl: deps.publicUrl,
     sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),

@@ -13,6 +13,7 @@ import { createMirrors, type Mirrors } from '#git/mirror.ts';
 import { createLakeEngine, type LakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
+import { imageSettings } from './image-settings.ts';
 import type { Logger } from './logger.ts';
 import { reachableFolder } from './node/reachable-folder.ts';
 import type { WorkerDeps } from './temporal/runtime.ts';
@@ -91,6 +92,7 @@ export async function openWorkerParts(
       index: { defaultIndex: indexUrl },
       extraCaFile,
       builder: await ensureBuilder(),
+      images: imageSettings(config.images, null),
     },
     nodeDir,
     publicUrl: config.api.publicUrl,

@@ -33,6 +33,8 @@ export interface StageSpec {
   name: string;
   /** Executed as it is, without a shell. */
   command: string[];
+  /** Id or NAME@digest that the command runs in; null where the runner has no images. */
+  image: string | null;
   /** The whole environment: nothing is inherited, a runner only fills in PATH, HOME, LANG, USER and ASSAY_LAUNCH. */
   variables: Record<string, string>;
   files: StageFiles;

@@ -110,6 +110,7 @@ async function createDeps(connection: Connection, home: string, overrides: Parti
       temporalUi: { url: 'http://localhost:8233', namespace: 'assay' },
       temporaryDir: join(home, 'tmp'),
       uploadBytesMax: 1024 * 1024,
+      runner: 'process',
     },
     ...overrides,
   };

@@ -27,7 +27,18 @@ export async function specFor(scratch: string, command: string[], changes: SpecC
   await mkdir(workDir, { recursive: true });
   const limits = { memoryBytes: null, cpus: null, pids: 500, fileBytes: null, logBytes: 4_000_000, ...changes.limits };
   const files = { root, workDir, writable: [workDir] };
-  return { name, command, variables: {}, files, network: 'open', graceMs: 1_000, devices: [], ...changes, limits };
+  return {
+    name,
+    command,
+    image: null,
+    variables: {},
+    files,
+    network: 'open',
+    graceMs: 1_000,
+    devices: [],
+    ...changes,
+    limits,
+  };
 }
 
 export async function logOf(handle: StageHandle): Promise<string> {
