@@ -23,7 +23,7 @@ const uploadBytesMax = 50 * 1024 ** 3;
 const loopbackHosts = new Set(['127.0.0.1', '::1', 'localhost']);
 
 /** @throws the system's error (EADDRINUSE, EACCES) when the port can not be taken. */
-export async function startApi(config: Pick<Config, 'api' | 'home'>, parts: ApiParts): Promise<RunningApi> {
+export async function startApi(config: Pick<Config, 'api' | 'home' | 'runner'>, parts: ApiParts): Promise<RunningApi> {
   const { temporal, ...deps } = parts;
   const connection = TemporalConnection.lazy({ address: temporal.address, connectTimeout: '2s' });
   const client = new Client({ connection, namespace: temporal.namespace });

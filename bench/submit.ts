@@ -106,7 +106,7 @@ async function withPostgres<T>(dir: string, use: (appUrl: string) => Promise<T>)
 async function serve(dir: string, databaseUrl: string): Promise<void> {
   const limits = { sizeBytesMax: 1024 ** 2, filesMax: 1000, timeoutMs: 10_000 };
   const running = await startApi(
-    { api: { host: '127.0.0.1', port: 0, publicUrl: 'http://127.0.0.1' }, home: dir },
+    { api: { host: '127.0.0.1', port: 0, publicUrl: 'http://127.0.0.1' }, home: dir, runner: { kind: 'process' } },
     {
       connection: connect(databaseUrl),
       store: await createDiskStore({ root: join(dir, 'blobs') }),

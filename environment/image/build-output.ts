@@ -1,12 +1,6 @@
 // What the engine says while it builds a Dockerfile.
 import type { LineListener } from '#environment/process/command.ts';
-
-interface BuildEvent {
-  stream?: string;
-  status?: string;
-  id?: string;
-  progressDetail?: { current?: number };
-}
+import { type EngineEvent, statusLine } from './engine-events.ts';
 
 const tailLines = 12;
 
@@ -20,10 +14,10 @@ export function createBuildOutput(onLine: LineListener | undefined) {
     lines.push(text);
     if (lines.length > tailLines) lines.shift();
   };
-  const take = ({ stream, status, id, progressDetail }: BuildEvent): void => {
-    if (status !== undefined && progressDetail?.current === undefined)
-      line(id === undefined ? status : `${id}: ${status}`);
-    for (const text of (stream ?? '').split(/\r?\n/).filter((one) => one.trim() !== '')) {
+  const take = (event: EngineEvent): void => {
+    const status = statusLine(event);
+    if (status !== null) line(status);
+    for (const text of (event.stream ?? '').split(/\r?\n/).filter((one) => one.trim() !== '')) {
       line(text);
       const image = /^ ---> ([0-9a-f]{12})$/.exec(text)?.[1];
       if (text.startsWith('Step ')) isCached = /^Step \d+\/\d+ : FROM /i.test(text);

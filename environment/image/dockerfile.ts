@@ -10,9 +10,11 @@ import { withFileLock } from '#environment/process/single-flight.ts';
 import { readText } from '#environment/sources/tree.ts';
 import { fileSha256 } from '#environment/uv/built-wheels.ts';
 import { buildFailure, tooLong } from './build-failure.ts';
+import { buildNetwork } from './build-network.ts';
 import { createBuildOutput } from './build-output.ts';
 import { contextFiles, movingBases } from './context-files.ts';
 import { baseLabel, buildTimeoutMs, engineMessage, engineStatus, type ImageSettings, inspectImage } from './engine.ts';
+import { followEvents } from './engine-events.ts';
 import { tarOf, whileReading } from './tar-of-tree.ts';
 
 export interface DockerfileBuild {
@@ -98,6 +100,7 @@ async function runBuild(images: ImageSettings, build: DockerfileBuild, tag: stri
   const parts = paths.map((path) => ({ name: path, path: join(build.root, path) }));
   const timeout = AbortSignal.timeout(buildTimeoutMs);
   const either = build.signal === undefined ? timeout : AbortSignal.any([timeout, build.signal]);
+  const network = await buildNetwork(images);
   const output = createBuildOutput(build.onLine);
   const period = 100_000;
   try {
@@ -106,8 +109,7 @@ async function runBuild(images: ImageSettings, build: DockerfileBuild, tag: stri
         t: tag,
         dockerfile: build.dockerfile,
         labels: { [baseLabel]: build.digest },
-        // Of the engine's own bridge: never the network of this machine.
-        networkmode: 'bridge',
+        networkmode: network,
         memory: limits.memoryBytes,
         memswap: limits.memoryBytes,
         cpuperiod: period,
@@ -117,13 +119,7 @@ async function runBuild(images: ImageSettings, build: DockerfileBuild, tag: stri
         abortSignal,
       }),
     );
-    await new Promise<void>((resolve, reject) => {
-      docker.modem.followProgress(
-        stream,
-        (error: Error | null) => (error === null ? resolve() : reject(error)),
-        output.take,
-      );
-    });
+    await followEvents(stream, output.take);
   } catch (error) {
     build.signal?.throwIfAborted();
     if (timeout.aborted) throw tooLong(build.dockerfile);

@@ -39,7 +39,7 @@ export function engineMessage(error: unknown): string {
   return said.replace(/^\(HTTP code \d+\) [a-z ]+ - /, '').trim();
 }
 
-const fullDisk = /no space left on device|disk quota exceeded/i;
+const fullDisk = /no space left on device|disk quota exceeded|\bENOSPC\b/i;
 
 /** A full disk is told by its words, because it may be the engine or a program in a container that met it. */
 export function isFullDisk(text: string): boolean {

@@ -123,7 +123,7 @@ async function probe(
   base: Base,
   program: string,
 ): Promise<Probe | null> {
-  const command = { images, base, cacheDir, user: nobody, env: {}, folders: { writes: [], reads: [] } };
+  const command = { images, base, cacheDir, user: nobody, env: {}, folders: { writes: [], reads: [] }, network: false };
   try {
     const { exitCode, stdout } = await runInContainer(command, program, ['-I', '-c', probeScript]);
     return exitCode === 0 ? (JSON.parse(stdout) as Probe) : null;

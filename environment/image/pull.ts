@@ -1,6 +1,7 @@
 import { DomainError } from '#core/errors.ts';
 import type { LineListener } from '#environment/process/command.ts';
 import { diskFull, engineFailure, engineMessage, type ImageSettings, isFullDisk } from './engine.ts';
+import { followEvents, statusLine } from './engine-events.ts';
 import { registryLogin } from './registry-login.ts';
 
 export interface PullWatching {
@@ -8,15 +9,8 @@ export interface PullWatching {
   signal?: AbortSignal | undefined;
 }
 
-interface PullEvent {
-  id?: string;
-  status?: string;
-  error?: string;
-  progressDetail?: { current?: number };
-}
-
 const permanent =
-  /manifest( for \S+)? (unknown|not found)|not found|access( to the resource is)? denied|does not exist|no matching manifest|unauthorized|authentication required|invalid reference|name unknown|toomanyrequests/i;
+  /manifest( for \S+)? (unknown|not found)|not found|access( to the resource is)? denied|does not exist|no matching manifest|unauthorized|authentication required|no basic auth credentials|invalid reference|name unknown|toomanyrequests/i;
 
 /**
  * Brings an image to the engine.
@@ -35,25 +29,14 @@ export async function pullImage(
       ...(authconfig === null ? {} : { authconfig }),
       ...(signal ? { abortSignal: signal } : {}),
     });
-    await followEvents(docker, stream, onLine);
+    await followEvents(stream, (event) => {
+      const line = statusLine(event);
+      if (line !== null) onLine?.(line);
+    });
   } catch (error) {
     signal?.throwIfAborted();
     throw pullFailure(error, reference);
   }
-}
-
-async function followEvents(
-  docker: ImageSettings['docker'],
-  stream: NodeJS.ReadableStream,
-  onLine?: LineListener,
-): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const end = (error: Error | null) => (error === null ? resolve() : reject(error));
-    docker.modem.followProgress(stream, end, ({ id, status, progressDetail }: PullEvent) => {
-      if (status === undefined || progressDetail?.current !== undefined) return;
-      onLine?.(id === undefined ? status : `${id}: ${status}`);
-    });
-  });
 }
 
 /** What the registry says for good is a refusal; a registry that does not answer is trouble in the world. */

@@ -6,6 +6,7 @@ import { PassThrough } from 'node:stream';
 import type Docker from 'dockerode';
 import { collect, type CommandOptions, type CommandResult } from '#environment/process/command.ts';
 import type { Base } from './base.ts';
+import { buildNetwork } from './build-network.ts';
 import { containerVariables } from './container-variables.ts';
 import {
   asking,
@@ -34,6 +35,8 @@ export interface ContainerCommand extends Pick<CommandOptions, 'cwd' | 'onLine' 
   user: { uid: number; gid: number };
   env: Readonly<Record<string, string>>;
   folders: Folders;
+  /** False has no network at all. */
+  network: boolean;
 }
 
 /** The name says whose it is: containers of this cache directory whose process is gone are left-overs. */
@@ -54,7 +57,9 @@ export async function runInContainer(
   const { images, signal } = command;
   signal?.throwIfAborted();
   const doing = `${program.split('/').at(-1)} ran in ${command.base.reference}`;
-  const container = await asking(doing, () => images.docker.createContainer(optionsOf(command, program, args)));
+  const network = command.network ? await buildNetwork(images) : 'none';
+  const options = optionsOf(command, program, args, network);
+  const container = await asking(doing, () => images.docker.createContainer(options));
   try {
     return await follow(container, command, doing);
   } finally {
@@ -62,7 +67,7 @@ export async function runInContainer(
   }
 }
 
-function optionsOf(command: ContainerCommand, program: string, args: readonly string[]) {
+function optionsOf(command: ContainerCommand, program: string, args: readonly string[], network: string) {
   const { base, cacheDir, user, images, cwd } = command;
   const { env, files } = containerVariables(command.env, base.searchPath);
   return {
@@ -76,8 +81,8 @@ function optionsOf(command: ContainerCommand, program: string, args: readonly st
     WorkingDir: cwd ?? '/',
     AttachStdout: true,
     AttachStderr: true,
-    NetworkDisabled: false,
     HostConfig: {
+      NetworkMode: network,
       Mounts: mountsOf(command.folders, files),
       Tmpfs: { '/tmp': 'rw,exec,nosuid,nodev,mode=1777' },
       ReadonlyRootfs: true,

@@ -50,7 +50,7 @@ async function runInBase(
   const env = { ...installingEnv, HOME: builderHome(cacheDir), UV_CACHE_DIR: uvCacheDir(cacheDir, base) };
   const user = builder ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   const folders = { writes: [work, ...own], reads: [...read, ...(options.cwd === undefined ? [] : [options.cwd])] };
-  return await runInContainer({ ...options, images, base, cacheDir, user, env, folders }, program, args);
+  return await runInContainer({ ...options, images, base, cacheDir, user, env, folders, network: true }, program, args);
 }
 
 type CommandWatching = Pick<CommandOptions, 'cwd' | 'onLine' | 'signal'>;

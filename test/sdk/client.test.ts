@@ -29,7 +29,7 @@ function start(port: number): Promise<RunningApi> {
   const { facts, temporal: _temporal, ...parts } = base.deps;
   const api = { host: '127.0.0.1', port, publicUrl: facts.publicUrl };
   const temporal = { address: '127.0.0.1:1', namespace: 'assay', uiUrl: null };
-  return startApi({ api, home: facts.temporaryDir }, { ...parts, temporal });
+  return startApi({ api, home: facts.temporaryDir, runner: { kind: 'process' } }, { ...parts, temporal });
 }
 
 test('a project is made, a run submitted, found page by page and cancelled', async () => {
