@@ -14,7 +14,7 @@ import type { Interpreter } from '#environment/python/interpreters.ts';
 import { createVenv, type FetchWheel, syncPackages, type Watching } from '#environment/venv.ts';
 import type { Base } from './base.ts';
 import { asking, engineStatus, imageLabel, type ImageSettings, inspectImage } from './engine.ts';
-import { noPython } from './image-python.ts';
+import { noPython } from './no-python.ts';
 import { buildContainerName } from './run-in-container.ts';
 import { sweepBuilds } from './sweep-builds.ts';
 import { partsOf, tarOf, type TarPart, whileReading } from './tar-of-tree.ts';

@@ -8,6 +8,7 @@ import type { PythonRequest } from '#environment/python/python-request.ts';
 import { accepting, isSameMinor, type SelectedPython } from '#environment/python/select-interpreter.ts';
 import { readText } from '#environment/sources/tree.ts';
 import type { Base } from './base.ts';
+import { noPython } from './no-python.ts';
 import { engineMessage, engineStatus, type ImageSettings } from './engine.ts';
 import { runInContainer } from './run-in-container.ts';
 
@@ -42,9 +43,6 @@ interface Probe {
 }
 
 const probes = new Map<string, Promise<Probe | null>>();
-
-/** `version` of an environment whose image has no Python: any program can be run in it, no package installed. */
-export const noPython = 'none';
 
 /**
  * The Python of a base; one that says `noPython` when the image has none.

@@ -5,7 +5,7 @@ import { installOver, type InstallProjectRequest } from '#environment/package/in
 import { type Below, sitePackagesOf } from '#environment/package/overlay.ts';
 import type { ImageEnvironment } from './environment-image.ts';
 import { imageCommands } from './image-commands.ts';
-import { noPython } from './image-python.ts';
+import { noPython } from './no-python.ts';
 
 export interface StageImage {
   image: string;

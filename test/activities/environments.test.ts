@@ -27,6 +27,7 @@ describe.skipIf(docker === null)('environments in images (skipped: no Docker eng
     if (docker === null) throw new TypeError('skipped without an engine');
     shop = await createImageShop(docker);
     shop.wheel('alpha', '1.0');
+    shop.wheel('beta', '1.0');
     database = await createTestDatabase();
     connection = connect(database.appUrl);
     home = await mkdtemp(join(tmpdir(), 'assay-image-steps-'));
@@ -34,7 +35,8 @@ describe.skipIf(docker === null)('environments in images (skipped: no Docker eng
     store = await createDiskStore({ root: join(home, 'blobs'), durability: 'rename-only' });
   });
   afterAll(async () => {
-    for (const image of images) await shop.docker.getImage(image).remove({ force: true });
+    for (const { Id } of await shop.docker.listImages())
+      if (images.has(Id)) await shop.docker.getImage(Id).remove({ force: true });
     await shop.remove();
     await connection.close();
     await database.drop();
@@ -69,11 +71,13 @@ describe.skipIf(docker === null)('environments in images (skipped: no Docker eng
     const shared = await node.use(built.environmentKey, noTree, quiet);
     const stage = await node.forStage(shared, { config: asked, sourceDir: root, target: join(home, 'overlay') });
     expect(stage).toMatchObject({ image: built.facts.image, venv: '/opt/assay/environment' });
-    expect(await shop.run(stage.image ?? '', ['python', '-c', 'import alpha; print(alpha.version)'])).toBe('1.0');
+    expect(await shop.run(stage.image ?? '', ['python', '-c', 'import alpha; print("alpha", alpha.version)'])).toBe(
+      'alpha 1.0',
+    );
   });
 
   test('are made again on a node whose engine lost the image', async () => {
-    const root = await shop.checkout({ 'requirements.txt': 'alpha==1.0\n' });
+    const root = await shop.checkout({ 'requirements.txt': 'beta\n' });
     const { environmentKey, facts } = await (await nodeAt()).build(root, asked, quiet);
     await shop.docker.getImage(facts.image ?? '').remove({ force: true });
     const node = await nodeAt();

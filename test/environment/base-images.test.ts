@@ -1,4 +1,5 @@
 // The image below an environment: pulled by digest, built from a Dockerfile, or refused with the reason.
+import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -151,14 +152,14 @@ describe.skipIf(docker === null)('a base image (skipped: no Docker engine)', () 
     });
 
     test('that fails says so with its last lines, and leaves no image behind', async () => {
-      const before = await danglingImages();
-      const failing = `FROM ${testBaseImage}\nRUN echo ${Math.random()} > /made\nRUN echo this is why >&2; exit 7\n`;
+      const marker = `marker-${randomUUID()}`;
+      const failing = `FROM ${testBaseImage}\nRUN echo ${marker} > /made\nRUN echo this is why >&2; exit 7\n`;
       const [code, sentence] = await refusalOf(
         select({ ...choice, root: await shop.checkout({ ...tree, 'docker/Dockerfile': failing }) }),
       );
       expect(code).toBe('environment-unresolvable');
       expect(sentence).toMatch(/^docker\/Dockerfile does not build: .*non-zero code: 7.*Its last lines: .*this is why/);
-      expect(await danglingImages()).toEqual(before);
+      expect(await imagesMadeBy(marker)).toEqual([]);
     });
 
     test('that names a missing base, a missing file or nonsense is refused', async () => {
@@ -183,10 +184,20 @@ describe.skipIf(docker === null)('a base image (skipped: no Docker engine)', () 
       expect([code, sentence]).toEqual(['resources-exhausted', expect.stringMatching(/more memory than the 1024 MiB/)]);
     });
 
-    const danglingImages = async (): Promise<string[]> => {
-      const found = await shop.docker.listImages({ filters: { dangling: ['true'] } });
-      return found.map(({ Id }) => Id).sort();
+    // Others use the engine too, so only images of this very build count.
+    const imagesMadeBy = async (marker: string): Promise<string[]> => {
+      const found = await shop.docker.listImages({ all: true });
+      const histories = found.map(async ({ Id }) => [Id, JSON.stringify(await historyOf(Id))] as const);
+      return (await Promise.all(histories)).filter(([, history]) => history.includes(marker)).map(([id]) => id);
     };
+    const historyOf = (id: string): Promise<unknown> =>
+      shop.docker
+        .getImage(id)
+        .history()
+        .catch((error: { statusCode?: number }) => {
+          if (error.statusCode === 404) return [];
+          throw error;
+        });
   });
 });
 

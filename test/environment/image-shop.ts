@@ -1,5 +1,6 @@
 // A workshop whose environments become images on the engine of this machine.
-import { cp, chmod } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { chmod, cp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type Docker from 'dockerode';
@@ -41,6 +42,7 @@ export async function createImageShop(docker: Docker): Promise<ImageShop> {
   const shop = await createWorkshop();
   await chmod(shop.dir, 0o711);
   const builder = await ensureBuilder();
+  const nonce = randomUUID();
   const node = async (options: Partial<EnvironmentOptions> = {}): Promise<EnvironmentContext & ImageContext> => {
     const images = { docker, baseImage: testBaseImage, limits: { memoryBytes: 2 ** 30, cpus: 2 } };
     const given = {
@@ -60,6 +62,12 @@ export async function createImageShop(docker: Docker): Promise<ImageShop> {
     docker,
     context,
     node,
+    // Environments of one engine are shared, so what two test files make must not have one key.
+    wheel: (name, version, content = {}) =>
+      shop.wheel(name, version, {
+        ...content,
+        module: `${content.module ?? `version = '${version}'\n`}# ${nonce}\n`,
+      }),
     async checkout(files) {
       const root = await shop.checkout(files);
       await chmod(root, 0o755);

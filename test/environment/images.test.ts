@@ -1,6 +1,7 @@
 // Environments in images, on the engine of this machine.
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Docker from 'dockerode';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -47,7 +48,9 @@ describe.skipIf(docker === null)('images (skipped: no Docker engine)', () => {
       expect(image?.RootFS.Layers).toEqual([...(base?.RootFS.Layers ?? []), expect.stringMatching(/^sha256:/)]);
       expect(image?.Config.Labels).toEqual({ 'org.assay.image': built.environmentKey });
       expect([built.hit, lines.join('\n')]).toEqual([false, expect.stringContaining('beta==0.3')]);
-      expect(await shop.run(built.image, ['python', '-c', 'import beta, alpha; print(beta.version)'])).toBe('0.3');
+      expect(await shop.run(built.image, ['python', '-c', 'import beta, alpha; print("beta", beta.version)'])).toBe(
+        'beta 0.3',
+      );
       expect(await shop.run(built.image, ['alpha-says'])).toBe('alpha says');
       expect(await shop.run(built.image, ['touch', '/opt/assay/environment/lib/x'])).toMatch(/Read-only|denied/);
 
@@ -100,7 +103,9 @@ describe.skipIf(docker === null)('images (skipped: no Docker engine)', () => {
       const context = await shop.node({ gitProtocols: 'https:ssh:file' });
       const requirements = `alpha\nhomemade @ git+file://${repository}@main\n`;
       const built = await shop.build(await shop.checkout({ 'requirements.txt': requirements }), { context });
-      expect(await shop.run(built.image, ['python', '-c', 'import homemade; print(homemade.answer)'])).toBe('42');
+      expect(await shop.run(built.image, ['python', '-c', 'import homemade; print("answer", homemade.answer)'])).toBe(
+        'answer 42',
+      );
     });
   });
 
@@ -157,6 +162,28 @@ ${ownBackend['backend.py']}`;
       const left = await shop.docker.listContainers({ all: true, filters: { name: [`assay-build-${owner}`] } });
       expect(left.map((one) => one.Names[0]?.slice(1))).toEqual([names[1]]);
       await containers[1]?.remove();
+    });
+
+    test.skipIf(process.getuid?.() !== 0)('meets a full disk: told as that, and nothing half made stays', async () => {
+      const wheel = shop.wheel('large', '1.0');
+      const grow =
+        "import os, sys, zipfile; zipfile.ZipFile(sys.argv[1], 'a').writestr('large.bin', os.urandom(20 * 2 ** 20))";
+      python(grow, wheel);
+      const cacheDir = join(shop.dir, 'small-cache');
+      await mkdir(cacheDir, { mode: 0o711 });
+      const uvMib = 45;
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${uvMib + 30}m,mode=0711`, 'tmpfs', cacheDir]);
+      try {
+        const context = await shop.node({ cacheDir });
+        const root = await shop.checkout({ 'requirements.txt': 'large\n' });
+        expect(await refusalOf(shop.build(root, { context }))).toEqual([
+          'resources-exhausted',
+          expect.stringMatching(/^The disk was full while uv ran in .*Free some space/),
+        ]);
+        expect(await readdir(join(cacheDir, 'work'))).toEqual([]);
+      } finally {
+        execFileSync('umount', [cacheDir]);
+      }
     });
 
     test('is not tried on an engine that is gone: an ordinary error that says so, to be tried again', async () => {
