@@ -1,8 +1,10 @@
 // The step that pins a run's packages. An unchanged requirement text resolves nothing, a code-only change builds nothing.
+import { DomainError } from '#core/errors.ts';
 import { environmentInputs } from '#core/step-key.ts';
 import type { Database } from '#db/connect.ts';
 import { setRunEnvironment } from '#db/environments.ts';
 import { loadRun } from '#db/run-facts.ts';
+import { diskFull, isFullDisk } from '#environment/image/engine.ts';
 import { openStepLog } from './step-log.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import type { BuiltEnvironment, Environments } from './environments.ts';
@@ -27,7 +29,8 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     const root = await deps.sources.directory(run.sourceSha256);
     const log = openStepLog(deps, { runId: run.id, step: 'build-environment' });
     try {
-      const built = await deps.environments.build(root, run.config, (line) => log.line(line));
+      const { config } = run;
+      const built = await tellingFullDisk(() => deps.environments.build(root, config, (line) => log.line(line)));
       await keepStepKey(deps.db, id, 'build-environment', environmentInputs(built.identity));
       await setRunEnvironment(deps.db, run.id, built.environmentKey);
       return {
@@ -38,6 +41,16 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
       await log.close();
     }
   });
+}
+
+/** Trying again at once would meet the same disk, so it is told as what it is, whoever of our programs met it. */
+async function tellingFullDisk<R>(build: () => Promise<R>): Promise<R> {
+  try {
+    return await build();
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    throw isFullDisk(said) && !(error instanceof DomainError) ? diskFull('the environment was made') : error;
+  }
 }
 
 function lineOf(lockUrl: string, { environmentKey, facts }: BuiltEnvironment): string {

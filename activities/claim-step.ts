@@ -81,7 +81,7 @@ async function gather(
     listSecrets(deps.db, project.id),
     listOutputs(deps.db, run.id, input.execution),
     listRunData(deps.db, run.id),
-    processRunner(deps.db, run.environmentKey),
+    runnerOf(deps.db, run.environmentKey),
   ]);
   const requirementFiles = (environment?.facts?.files as string[] | undefined) ?? [];
   const secrets = new Map(stored.map(({ name, version }) => [name, version]));
@@ -107,9 +107,13 @@ async function gather(
   };
 }
 
-/** What a process runner adds to a result's identity: the C library and the Python build below the environment. */
-async function processRunner(db: Database, environmentKey: string | null): Promise<StageIngredients['runner']> {
+/**
+ * What lies below the environment is part of a result's identity: the base image, or for processes the C library and the
+ * Python build. The image of the environment itself differs between engines that made it from the same lock and base.
+ */
+async function runnerOf(db: Database, environmentKey: string | null): Promise<StageIngredients['runner']> {
   const row = environmentKey === null ? undefined : await getEnvironment(db, environmentKey);
+  if (row?.base) return { kind: 'docker', imageDigest: row.base };
   const [os = '', arch = '', libc = ''] = (row?.platform ?? '').split('-');
   return { kind: 'process', platform: `${os}-${arch}`, libc, pythonBuild: row?.python ?? '' };
 }

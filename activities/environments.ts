@@ -1,16 +1,23 @@
 // Locks and environments of this machine, over the pure machinery in environment/.
 import { createReadStream } from 'node:fs';
+import { DomainError } from '#core/errors.ts';
 import type { ProjectConfig } from '#core/project.ts';
 import type { Database } from '#db/connect.ts';
-import { findLock, getEnvironment, keepEnvironment, keepLock } from '#db/environments.ts';
-import type { EnvironmentContext } from '#environment/context.ts';
+import { type EnvironmentRow, findLock, getEnvironment, keepEnvironment, keepLock } from '#db/environments.ts';
+import { type EnvironmentContext, inImage } from '#environment/context.ts';
+import { type Base, type BaseReference, findBase, selectBase } from '#environment/image/base.ts';
+import { type ImageEnvironment, materialiseImage, requirePython } from '#environment/image/environment-image.ts';
+import { imagePython } from '#environment/image/image-python.ts';
+import { installInStageImage } from '#environment/image/stage-image.ts';
 import { type EnvironmentIdentity, environmentIdentity, environmentKey, lockKey } from '#environment/key.ts';
 import { type Lock, readLock } from '#environment/lock.ts';
 import { materialise, type MaterialisedEnvironment } from '#environment/materialise.ts';
-import { selectInterpreter } from '#environment/python/select-interpreter.ts';
-import { installProject, type ProjectEnvironment } from '#environment/package/install-project.ts';
+import { type Interpreter, platformName } from '#environment/python/interpreters.ts';
+import type { PythonRequest } from '#environment/python/python-request.ts';
+import { type SelectedPython, selectInterpreter } from '#environment/python/select-interpreter.ts';
+import { installProject } from '#environment/package/install-project.ts';
 import { resolve } from '#environment/resolve.ts';
-import { findSource } from '#environment/sources/find-source.ts';
+import { findSource, type RequirementSource } from '#environment/sources/find-source.ts';
 import { wheelPath } from '#environment/uv/built-wheels.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import { keepBlob, readBlob } from '#storage/keep.ts';
@@ -27,6 +34,9 @@ export interface BuiltEnvironment {
     files: string[];
     python: string;
     platform: string;
+    /** Where stages run in containers: the base, and the image made here, by the engine's own id. */
+    base: (BaseReference & { digest: string }) | null;
+    image: string | null;
     lock: 'hit' | 'resolved';
     lockSha256: string;
     resolvedMs: number;
@@ -36,16 +46,34 @@ export interface BuiltEnvironment {
   };
 }
 
+/** What a commit says of its environment, and its tree for what is built from it. */
+export interface EnvironmentSource {
+  config: ProjectConfig;
+  openRoot: () => Promise<string>;
+}
+
+/** An environment on this machine or on its engine. */
+export type SharedEnvironment = MaterialisedEnvironment | ImageEnvironment;
+
+export interface StageEnvironment {
+  /** Id of the image that the command runs in; null where stages run as processes. */
+  image: string | null;
+  /** The virtual environment; null where the packages are an image's own. */
+  venv: string | null;
+  /** The whole PATH. */
+  searchPath: string;
+}
+
 export interface Environments {
   /** Resolves the commit's requirements once and materialises the environment here. */
   build(root: string, config: ProjectConfig, onLine: (line: string) => void): Promise<BuiltEnvironment>;
   /** The environment on this machine, built when it is not here yet. */
-  use(environmentKey: string, onLine: (line: string) => void): Promise<MaterialisedEnvironment>;
+  use(environmentKey: string, source: EnvironmentSource, onLine: (line: string) => void): Promise<SharedEnvironment>;
   /**
    * What a stage runs with: the shared environment, under an overlay at `target` when its own tree is a package
    * (`-e .`, src layout), which is installed from the stage's copy without dependencies.
    */
-  forStage(shared: MaterialisedEnvironment, stage: StageTree): Promise<ProjectEnvironment>;
+  forStage(shared: SharedEnvironment, stage: StageTree): Promise<StageEnvironment>;
 }
 
 export interface StageTree {
@@ -63,7 +91,6 @@ export interface EnvironmentDeps {
 }
 
 export function createEnvironments(deps: EnvironmentDeps): Environments {
-  const { context } = deps;
   const fetchWheel = async (wheel: { sha256: string }, path: string) => {
     await deps.store.copyTo(wheel.sha256, path);
   };
@@ -72,17 +99,19 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
     async build(root, config, onLine) {
       const startedMs = performance.now();
       const source = await findSource(root, { requirements: config.requirements, python: config.python });
-      const { interpreter, notes } = await selectInterpreter(context, source.python);
+      const { context, interpreter, notes } = await openPlace(deps.context, root, config, source, onLine);
       const question = await lockKey(context, source, interpreter);
       const known = await readKnownLock(deps, question);
       const lock =
         known ??
         (await resolveAndKeep(deps, question, () => resolve(context, { root, source, interpreter, onLine }), source));
       const resolvedMs = Math.round(performance.now() - startedMs);
-      const identity = environmentIdentity(lock.sha256, interpreter);
+      const base = baseOf(context.base);
+      const identity = environmentIdentity(lock.sha256, interpreter, base?.digest ?? null);
       const key = environmentKey(identity);
-      await keepEnvironment(deps.db, { ...identity, environmentKey: key });
-      const built = await materialise(context, { environmentKey: key, lock, interpreter, onLine, fetchWheel });
+      await keepEnvironment(deps.db, { ...identity, environmentKey: key, facts: base === null ? {} : { base } });
+      const request = { environmentKey: key, lock, interpreter, onLine, fetchWheel };
+      const built = await (base === null ? materialise(context, request) : materialiseImage(context, request));
       return {
         environmentKey: key,
         identity,
@@ -93,6 +122,8 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
           files: source.files.map(({ path }) => path),
           python: interpreter.version,
           platform: identity.platform,
+          base,
+          image: 'image' in built ? built.image : null,
           lock: known === null ? 'resolved' : 'hit',
           lockSha256: lock.sha256,
           resolvedMs,
@@ -105,19 +136,85 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
 
     async forStage(shared, { config, sourceDir, target }) {
       const { packages } = await findSource(sourceDir, { requirements: config.requirements, python: config.python });
+      if ('image' in shared) return await installInStageImage(deps.context, shared, { sourceDir, packages, target });
       const { interpreter } = shared;
-      return await installProject(context, { sourceDir, packages, environment: shared, interpreter, target });
+      const request = { sourceDir, packages, environment: shared, interpreter, target };
+      const { path, binDir } = await installProject(deps.context, request);
+      return { image: null, venv: path, searchPath: `${binDir}:/usr/local/bin:/usr/bin:/bin` };
     },
 
-    async use(key, onLine) {
+    async use(key, source, onLine) {
       const row = await getEnvironment(deps.db, key);
       if (row === undefined) throw new TypeError(`There is no environment ${key}.`);
       const lock = readLock((await readBlob(deps.store, row.lockSha256)).toString('utf8'));
-      const request = { request: `==${row.python}`, from: 'the lock', isExact: true };
-      const { interpreter } = await selectInterpreter(context, request);
-      return await materialise(context, { environmentKey: key, lock, interpreter, onLine, fetchWheel });
+      const request = { environmentKey: key, lock, onLine, fetchWheel };
+      const { images } = deps.context;
+      if (images === null) {
+        if (row.base !== null) throw otherRunner(row.base);
+        const asked = { request: `==${row.python}`, from: 'the lock', isExact: true };
+        const { interpreter } = await selectInterpreter(deps.context, asked);
+        return await materialise(deps.context, { ...request, interpreter });
+      }
+      const recorded = row.facts.base as BuiltEnvironment['facts']['base'] | undefined;
+      if (!recorded) throw otherRunner(null);
+      const context = inImage(
+        deps.context,
+        await findBase({ ...deps.context, images }, recorded, source.openRoot, { onLine }),
+      );
+      const { interpreter } = await pythonOf(context, { request: null, from: 'the lock' });
+      requireSamePython(row, interpreter);
+      return await materialiseImage(context, { ...request, interpreter });
     },
   };
+}
+
+interface Place {
+  context: EnvironmentContext;
+  interpreter: Interpreter;
+  notes: readonly string[];
+}
+
+/** Where the commands of an environment run and its stages will: on this machine, or in containers of the base image. */
+async function openPlace(
+  given: EnvironmentContext,
+  root: string,
+  { image, dockerfile }: ProjectConfig,
+  source: RequirementSource,
+  onLine: (line: string) => void,
+): Promise<Place> {
+  const { images } = given;
+  if (images === null) return { context: given, ...(await selectInterpreter(given, source.python)) };
+  const base = await selectBase({ ...given, images }, { root, image, dockerfile, python: source.python }, { onLine });
+  const context = inImage(given, base);
+  const selected = await pythonOf(context, source.python);
+  if (source.kind !== 'none') requirePython(base, selected.interpreter);
+  return { context, ...selected };
+}
+
+async function pythonOf(context: EnvironmentContext, request: PythonRequest): Promise<SelectedPython> {
+  if (context.base === null) throw new TypeError('only an image is asked for its Python');
+  return await imagePython(context, context.base, request);
+}
+
+function baseOf(base: Base | null): BuiltEnvironment['facts']['base'] {
+  return base && { kind: base.kind, reference: base.reference, digest: base.digest };
+}
+
+/** A Dockerfile that installs Python by a name that moves gives another one on another node. */
+function requireSamePython({ python, platform }: EnvironmentRow, interpreter: Interpreter): void {
+  if (interpreter.version === python && platformName(interpreter.platform) === platform) return;
+  throw new DomainError(
+    'environment-unsupported',
+    `This run was made with Python ${python} on ${platform}; its base image has Python ${interpreter.version} on ${platformName(interpreter.platform)} on this node. Pin what the Dockerfile builds from by digest, or push the image and name it with \`image:\`.`,
+  );
+}
+
+function otherRunner(base: string | null): DomainError {
+  const [made, here] = base === null ? ['for processes', 'in containers'] : ['in an image', 'as processes'];
+  return new DomainError(
+    'environment-unsupported',
+    `The environment of this run was made ${made}, and this node runs stages ${here}. Give all workers the same ASSAY_RUNNER, and submit the run again.`,
+  );
 }
 
 async function readKnownLock(deps: EnvironmentDeps, question: string): Promise<Lock | null> {

@@ -8,6 +8,7 @@ import { isMistake } from './mistakes.ts';
 const classOfCode: Partial<Record<ErrorCode, FailureClass>> = {
   'environment-unsupported': 'environment',
   'environment-unresolvable': 'environment',
+  'resources-exhausted': 'resources',
   'query-refused': 'data',
   'query-limit': 'data',
   'as-of-in-future': 'data',

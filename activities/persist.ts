@@ -47,6 +47,7 @@ async function composeManifest(db: Database, input: ExecutionInput): Promise<Rec
       python: environment.python,
       platform: environment.platform,
       base: environment.base,
+      image: steps.find(({ name }) => name === 'build-environment')?.facts?.image ?? null,
     },
     data: data.map(({ name, to, asOf, digest, datasetName, datasetVersion, facts }) => ({
       name,

@@ -85,7 +85,7 @@ function requireBounds(config: ProjectConfig, offer: RunnerOffer): void {
     throw new DomainError('network-not-enforceable', `Stage ${name} asks for network: ${network}, ${reason}`);
   }
   const base = config.image ?? config.dockerfile;
-  if (base === null) return;
+  if (base === null || offer.kind === 'docker') return;
   throw new DomainError(
     'environment-unsupported',
     `The project asks for the base image ${base}, which this server's process runner can not give. Remove the key, or use a server that runs stages in containers.`,

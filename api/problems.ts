@@ -25,6 +25,7 @@ const statuses = {
   'source-too-large': [413, 'Source too large'],
   'environment-unsupported': [422, 'Environment not supported'],
   'environment-unresolvable': [422, 'Environment can not be resolved'],
+  'resources-exhausted': [507, 'Resources exhausted'],
   'secret-missing': [422, 'Secret missing'],
   'pool-missing': [422, 'No pool fits'],
   'shape-mismatch': [409, 'Shape differs from the pool'],

@@ -4,13 +4,23 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import Docker from 'dockerode';
+import { ensureBuilder } from '#activities/runners/stage-user.ts';
+import { createContext, inImage } from '#environment/context.ts';
 import { createEnvironments, type Environments } from '#environment/environments.ts';
+import { selectBase } from '#environment/image/base.ts';
+import { materialiseImage } from '#environment/image/environment-image.ts';
+import { imagePython } from '#environment/image/image-python.ts';
+import { environmentIdentity, environmentKey, lockKey } from '#environment/key.ts';
 import type { Lock } from '#environment/lock.ts';
 import { removeTree } from '#environment/process/trees.ts';
 import type { Interpreter } from '#environment/python/interpreters.ts';
+import { resolve } from '#environment/resolve.ts';
+import { findSource } from '#environment/sources/find-source.ts';
 import { type Comparison, interleave, printComparisons, printMachine, timeMs, withTemporaryDir } from './report.ts';
 
 const run = promisify(execFile);
+const baseImage = process.env.ASSAY_TEST_BASE_IMAGE ?? 'assay-test-python:3.11';
 const requirements = 'scikit-learn==1.5.*\npandas\nmatplotlib\n';
 const unchangedRounds = 50;
 const buildRounds = 3;
@@ -139,6 +149,61 @@ async function copyLimit(bench: Bench, root: string): Promise<Comparison> {
   return { what: 'new environment, warm wheels', ours: times.ours, unit: 'ms', against };
 }
 
+/** The same in images: what a run pays when nothing or only code changed, against one question to the engine. */
+async function images(dir: string): Promise<Comparison[]> {
+  const docker = new Docker();
+  const base = await docker
+    .getImage(baseImage)
+    .inspect()
+    .catch(() => undefined);
+  if (base === undefined) {
+    console.log(`no images: no Docker engine with ${baseImage} (set ASSAY_TEST_BASE_IMAGE)`);
+    return [];
+  }
+  const settings = { docker, baseImage, limits: { memoryBytes: 4 * 2 ** 30, cpus: 2 } };
+  const cacheDir = join(dir, 'image-cache');
+  const builder = await ensureBuilder();
+  const given = { ...createContext({ cacheDir, variables: process.env, builder, images: settings }), images: settings };
+  const root = await createCheckout(join(dir, 'images'));
+  const locks = new Map<string, Lock>();
+  const build = async (): Promise<string> => {
+    const source = await findSource(root);
+    const place = await selectBase(given, { root, image: null, dockerfile: null, python: source.python }, {});
+    const context = inImage(given, place);
+    const { interpreter } = await imagePython(context, place, source.python);
+    const question = await lockKey(context, source, interpreter);
+    const lock = locks.get(question) ?? (await resolve(context, { root, source, interpreter }));
+    locks.set(question, lock);
+    const key = environmentKey(environmentIdentity(lock.sha256, interpreter, place.digest));
+    return (await materialiseImage(context, { environmentKey: key, lock, interpreter })).image;
+  };
+  const first = await timeMs(build);
+  const image = await build();
+  const before = { ...given.counters };
+  const times = await interleave(unchangedRounds, {
+    ours: () => timeMs(build),
+    limit: () => timeMs(() => docker.getImage(image).inspect()),
+  });
+  for (let n = 0; n < unchangedRounds; n += 1) {
+    await writeFile(join(root, 'train.py'), `print(${n})\n`);
+    await build();
+  }
+  const { resolves, builds } = given.counters;
+  const extra = resolves + builds - before.resolves - before.builds;
+  await docker.getImage(image).remove({ force: true });
+  const against = { name: 'one image inspected', value: times.limit };
+  return [
+    { what: 'image, first time: lock, packages, one layer', ours: first, unit: 'ms' },
+    { what: 'image, unchanged requirements', ours: times.ours, unit: 'ms', against, aim: '≤ 20 ms' },
+    {
+      what: `image, builds in ${unchangedRounds} repeats and ${unchangedRounds} changes of code`,
+      ours: extra,
+      unit: '',
+      aim: '0',
+    },
+  ];
+}
+
 await withTemporaryDir(async (dir) => {
   printMachine();
   const cacheDir = join(dir, 'cache');
@@ -152,6 +217,7 @@ await withTemporaryDir(async (dir) => {
     await codeChanged(bench, root),
     await warmBuild(bench, root),
     await copyLimit(bench, root),
+    ...(await images(dir)),
   ];
   printComparisons(`environment: ${requirements.trim().split('\n').join(', ')}`, rows);
   await removeTree(dir);

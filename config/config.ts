@@ -1,5 +1,5 @@
 // Step 2: what the environment means. Typed, complete and frozen; nothing below main.ts reads a variable.
-import { homedir } from 'node:os';
+import { availableParallelism, homedir, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ConfigError, type Environment, readEnvironment } from './env.ts';
 import { type StorageConfig, storageConfig, storageContradictions } from './storage.ts';
@@ -42,6 +42,15 @@ export interface InstallingConfig {
   environment: Readonly<Record<string, string>>;
 }
 
+/** Used where stages run in containers. */
+export interface ImagesConfig {
+  base: string;
+  buildCpus: number;
+  buildMemoryBytes: number;
+  /** Absolute path of docker's `config.json`; null pulls without a login. */
+  loginsFile: string | null;
+}
+
 export interface Config {
   /** Absolute path. */
   home: string;
@@ -50,6 +59,7 @@ export interface Config {
   temporal: TemporalConfig;
   storage: StorageConfig;
   runner: RunnerConfig;
+  images: ImagesConfig;
   pool: PoolConfig;
   installing: InstallingConfig;
   /** Port on which a worker says that it is well; null for none. */
@@ -63,6 +73,7 @@ export interface Config {
 }
 
 const bytesPerMib = 1024 ** 2;
+const bytesPerGib = 1024 ** 3;
 
 /** Where the servers are that a single process uses. */
 export interface TeamConfig extends Config {
@@ -96,6 +107,7 @@ export function readConfig(env: Environment = readEnvironment()): Config {
     temporal: temporalConfig(env),
     storage: storageConfig(env, home),
     runner: runnerConfig(env),
+    images: imagesConfig(env),
     pool: poolConfig(env),
     installing: {
       indexUrl: env.ASSAY_INDEX_URL ?? null,
@@ -168,6 +180,16 @@ function temporalConfig(env: Environment): TemporalConfig {
     address: env.ASSAY_TEMPORAL_ADDRESS,
     namespace: env.ASSAY_TEMPORAL_NAMESPACE ?? 'assay',
     uiUrl: env.ASSAY_TEMPORAL_UI_URL ?? null,
+  };
+}
+
+function imagesConfig(env: Environment): ImagesConfig {
+  const buildMemoryGib = env.ASSAY_DOCKER_BUILD_MEMORY_GIB;
+  return {
+    base: env.ASSAY_DOCKER_BASE ?? 'python:{python}-slim-bookworm',
+    buildCpus: env.ASSAY_DOCKER_BUILD_CPUS ?? Math.max(1, Math.floor(availableParallelism() / 2)),
+    buildMemoryBytes: buildMemoryGib === undefined ? Math.floor(totalmem() / 2) : buildMemoryGib * bytesPerGib,
+    loginsFile: env.ASSAY_DOCKER_LOGINS ? resolve(env.ASSAY_DOCKER_LOGINS) : null,
   };
 }
 

@@ -77,6 +77,17 @@ const variables = {
   ASSAY_NETWORK_ALLOW: ranges(),
   /** Free space below which the largest stage of this machine is stopped, in MiB. Default: 1024, or 2 % of the disk if that is more. */
   ASSAY_DISK_RESERVE_MIB: wholeNumber(1, 1_073_741_824, 'a number of MiB'),
+  /** Base image of projects that name none, with the runner `docker`; `{python}` is the minor version asked for. Default: python:{python}-slim-bookworm. */
+  ASSAY_DOCKER_BASE: text.regex(
+    /^[\w./:@{}-]+$/,
+    'expected the name of an image, for example python:{python}-slim-bookworm',
+  ),
+  /** CPUs that one build of an environment or a Dockerfile may use. Default: half of this machine. */
+  ASSAY_DOCKER_BUILD_CPUS: wholeNumber(1, 4096, 'a number of CPUs'),
+  /** Memory in GiB that one such build may use. Default: half of this machine. */
+  ASSAY_DOCKER_BUILD_MEMORY_GIB: wholeNumber(1, 65_536, 'a number of GiB'),
+  /** `config.json` of the docker program, whose logins are used to pull base images. Default: pulled without a login. */
+  ASSAY_DOCKER_LOGINS: text,
   /** `yes` lets projects name git remotes with private addresses. Default: no. */
   ASSAY_ALLOW_PRIVATE_REMOTES: oneOf(['yes', 'no']),
   /** Name of this machine's pool. Default: from what one slot offers, `cpu` or for example `h100.x1`. */

@@ -3,11 +3,7 @@ import type { ProjectFile, StageFile } from './project-schema.ts';
 
 /** One sentence per key, for lint and submit. */
 export function notYetSentences(file: ProjectFile): string[] {
-  const project = [
-    ...said(file.verify, 'verify', 'runs are not reproduced and compared yet'),
-    ...refused(file.image, 'image'),
-    ...refused(file.dockerfile, 'dockerfile'),
-  ];
+  const project = [...said(file.verify, 'verify', 'runs are not reproduced and compared yet')];
   const tolerances = Object.entries(file.metrics?.declare ?? {}).flatMap(([key, declaration]) =>
     said(declaration.tolerance, `metrics.declare.${key}.tolerance`, 'runs are not reproduced and compared yet'),
   );
@@ -26,10 +22,4 @@ function stageSentences(name: string, stage: StageFile): string[] {
 
 function said(value: unknown, key: string, consequence: string): string[] {
   return value === undefined ? [] : [`${key} is accepted but has no effect on this server yet: ${consequence}.`];
-}
-
-function refused(value: unknown, key: string): string[] {
-  return value === undefined
-    ? []
-    : [`${key} needs the Docker runner, which this server does not have: a run is refused.`];
 }

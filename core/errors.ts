@@ -20,6 +20,7 @@ export const errorCodes = [
   'source-too-large',
   'environment-unsupported',
   'environment-unresolvable',
+  'resources-exhausted',
   'secret-missing',
   'pool-missing',
   'shape-mismatch',

@@ -126,6 +126,14 @@ export async function markAttemptRunning(db: Queryable, id: AttemptId): Promise<
   return changed.length > 0;
 }
 
+/** The image is known when the launch is prepared, after the attempt was opened. */
+export async function noteImage(db: Queryable, id: AttemptId, image: string): Promise<void> {
+  await db
+    .update(attempts)
+    .set({ hardware: sql`${attempts.hardware} || ${JSON.stringify({ image })}::jsonb` })
+    .where(attemptIs(id));
+}
+
 export interface AttemptEnd {
   status: Exclude<AttemptStatus, 'starting' | 'running'>;
   exitCode?: number | null;

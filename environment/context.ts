@@ -1,4 +1,6 @@
 import { join } from 'node:path';
+import type { Base } from '#environment/image/base.ts';
+import type { ImageSettings } from '#environment/image/engine.ts';
 import {
   childEnvironment,
   type IndexSettings,
@@ -31,6 +33,8 @@ export interface EnvironmentOptions {
   builder?: Builder | null;
   /** Which transports git requirements may use, in git's notation. Default `https:ssh`. */
   gitProtocols?: string;
+  /** What makes environments into images; null makes virtual environments of this machine. */
+  images?: ImageSettings | null;
 }
 
 export interface Builder {
@@ -40,6 +44,9 @@ export interface Builder {
 
 export interface EnvironmentContext {
   cacheDir: string;
+  images: ImageSettings | null;
+  /** The image in whose containers everything runs that may run code of packages; null is this machine itself. */
+  base: Base | null;
   builder: Builder | null;
   preferredPython: string;
   uvPath: string | null;
@@ -68,6 +75,8 @@ export function createContext(options: EnvironmentOptions): EnvironmentContext {
   const index = options.index ?? {};
   return {
     cacheDir: options.cacheDir,
+    images: options.images ?? null,
+    base: null,
     builder: options.builder ?? null,
     preferredPython: options.python ?? 'python3',
     uvPath: options.uvPath ?? null,
@@ -93,11 +102,18 @@ export function createContext(options: EnvironmentOptions): EnvironmentContext {
   };
 }
 
+/** The same context with everything that may run code of packages in containers of an image. */
+export function inImage(context: EnvironmentContext, base: Base | null): EnvironmentContext {
+  return { ...context, base };
+}
+
 /** The version of a package whose own version is only known to git. */
 export const unknownVersion = '0.0.0';
 
-export function uvCacheDir(cacheDir: string): string {
-  return join(cacheDir, 'uv-cache');
+/** What uv compiled in one image may lack a library in another, so each base image has a cache of its own. */
+export function uvCacheDir(cacheDir: string, base: Pick<Base, 'digest'> | null = null): string {
+  if (base === null) return join(cacheDir, 'uv-cache');
+  return join(cacheDir, 'images', 'uv-cache', base.digest.replace('sha256:', '').slice(0, 32));
 }
 
 export function builderHome(cacheDir: string): string {
@@ -106,6 +122,11 @@ export function builderHome(cacheDir: string): string {
 
 export function pythonsDir(cacheDir: string): string {
   return join(cacheDir, 'pythons');
+}
+
+/** Wheels that no index has, by digest. */
+export function wheelsDir(cacheDir: string): string {
+  return join(cacheDir, 'wheels');
 }
 
 export function locksDir(cacheDir: string): string {

@@ -8,8 +8,9 @@ import { createFrozenLock, type Lock } from './lock.ts';
  * directories say it all, so no process is started.
  */
 export async function freeze(interpreter: Interpreter): Promise<Lock> {
-  const listed = await Promise.all(interpreter.sitePackages.map((folder) => readdir(folder)));
-  const packages = listed.flat().flatMap((name) => {
+  const listed =
+    interpreter.distributions ?? (await Promise.all(interpreter.sitePackages.map((folder) => readdir(folder)))).flat();
+  const packages = listed.flatMap((name) => {
     const found = /^([^-]+)-([^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info$/.exec(name);
     return found === null ? [] : [`${normalName(found[1] ?? '')}==${found[2]}`];
   });

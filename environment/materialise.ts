@@ -127,7 +127,11 @@ async function install(context: EnvironmentContext, request: MaterialiseRequest,
   if (!frozen) await syncPackages(context, lock, target, request);
 }
 
-async function refuseOtherPackages({ lock, interpreter }: MaterialiseRequest): Promise<void> {
+/** @throws DomainError environment-unsupported when the lock records other packages than this Python has. */
+export async function refuseOtherPackages({
+  lock,
+  interpreter,
+}: Pick<MaterialiseRequest, 'lock' | 'interpreter'>): Promise<void> {
   const here = await freeze(interpreter);
   if (here.sha256 === lock.sha256) return;
   const [asked, found] = [new Set(packagesOf(lock)), new Set(packagesOf(here))];

@@ -14,9 +14,11 @@ import {
   keepArchive,
   keepWheel,
   parseGitRequirement,
+  type WheelBuilding,
   wheelEntry,
 } from '#environment/uv/built-wheels.ts';
-import { installUv } from '#environment/uv/install-uv.ts';
+import { namesGit, withBuiltWheels } from '#environment/uv/git-requirements.ts';
+import { installingUv } from '#environment/uv/install-uv.ts';
 import { requirementLines, uvFailure } from '#environment/uv/uv-failure.ts';
 import type { EnvironmentContext } from './context.ts';
 import { freeze } from './freeze.ts';
@@ -59,15 +61,44 @@ export async function resolve(context: EnvironmentContext, request: ResolveReque
 
 async function askUv(context: EnvironmentContext, request: ResolveRequest): Promise<LockEntry[]> {
   return await withWorkDirectory(context.cacheDir, async (work) => {
-    const uv = await installUv(context, request.onLine);
+    const uv = await installingUv(context, request.onLine);
     const isLocked = request.source.kind === 'uv-lock';
     const args = isLocked ? exportArguments(request) : await compileArguments(context, request, work);
     const { onLine, signal } = request;
-    const cwd = request.source.runsBuild ? await copyTree(request.root, work) : request.root;
-    const result = await runInstalling(context, work, uv.path, args, { cwd, onLine, signal });
+    const cwd = await treeToRead(context, request, work);
+    const result = await runInstalling(context, work, uv.path, args, {
+      cwd,
+      onLine,
+      signal,
+      reads: [request.root],
+    });
     if (result.exitCode !== 0) throw await failure(request, result.stderr);
     return parseEntries(result.stdout);
   });
+}
+
+/** The checkout itself, or a copy where something is written into it. */
+async function treeToRead(context: EnvironmentContext, request: ResolveRequest, work: string): Promise<string> {
+  const { root, source } = request;
+  const files = source.kind === 'uv-lock' ? [] : await filesThatNameGit(context, request);
+  if (!source.runsBuild && files.length === 0) return root;
+  const copy = await copyTree(root, work);
+  for (const path of files) {
+    const text = (await readText(join(root, path))) ?? '';
+    await writeFile(join(copy, path), await withBuiltWheels(buildingOf(context, request), text));
+  }
+  return copy;
+}
+
+/** Where the resolver runs in a container, which may have no git. */
+async function filesThatNameGit({ base }: EnvironmentContext, { root, source }: ResolveRequest): Promise<string[]> {
+  const paths = base === null ? [] : source.files.map(({ path }) => path);
+  const texts = await Promise.all(paths.map((path) => readText(join(root, path))));
+  return paths.filter((_, index) => namesGit(texts[index] ?? ''));
+}
+
+function buildingOf(context: EnvironmentContext, { interpreter, onLine, signal }: ResolveRequest): WheelBuilding {
+  return { context, interpreter, onLine, signal };
 }
 
 /** Build backends write beside the sources, and the checkout stays as it is. */
@@ -111,16 +142,18 @@ async function compileArguments(context: EnvironmentContext, request: ResolveReq
     ...(isForeign ? ['--python-platform', uvPlatform(platform)] : []),
     ...(source.allowsPrereleases ? ['--prerelease', 'allow'] : []),
     ...context.indexArguments,
-    await inputFile(request, work),
+    await inputFile(context, request, work),
   ];
 }
 
-async function inputFile({ root, source }: ResolveRequest, work: string): Promise<string> {
+async function inputFile(context: EnvironmentContext, request: ResolveRequest, work: string): Promise<string> {
+  const { root, source } = request;
   if (source.requirements === null) return source.file ?? '';
   // Such lines may hold paths relative to the tree, but their file is outside of it.
   const lines = source.requirements.map((line) => (line.startsWith('./') ? join(root, line) : line));
   const path = join(work, 'requirements.txt');
-  await writeFile(path, `${lines.join('\n')}\n`);
+  const text = `${lines.join('\n')}\n`;
+  await writeFile(path, context.base === null ? text : await withBuiltWheels(buildingOf(context, request), text));
   return path;
 }
 
@@ -145,7 +178,7 @@ async function wheelOf(
   request: ResolveRequest,
   entry: LockEntry,
 ): Promise<BuiltWheel | undefined> {
-  const building = { context, interpreter: request.interpreter, onLine: request.onLine, signal: request.signal };
+  const building = buildingOf(context, request);
   const git = parseGitRequirement(entry.requirement);
   if (git !== undefined) return await buildGitWheel(building, git);
   const archive = localArchive(request.root, entry.requirement);

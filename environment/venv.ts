@@ -6,7 +6,7 @@ import type { LineListener } from '#environment/process/command.ts';
 import type { Interpreter } from '#environment/python/interpreters.ts';
 import { isFile } from '#environment/sources/tree.ts';
 import { fileSha256, wheelPath } from '#environment/uv/built-wheels.ts';
-import { installUv } from '#environment/uv/install-uv.ts';
+import { installingUv } from '#environment/uv/install-uv.ts';
 import { uvFailure } from '#environment/uv/uv-failure.ts';
 import type { EnvironmentContext } from './context.ts';
 import type { Lock, LockedWheel } from './lock.ts';
@@ -27,7 +27,7 @@ export async function createVenv(
   options: readonly string[],
   { onLine, signal }: Watching,
 ): Promise<void> {
-  const uv = await installUv(context, onLine);
+  const uv = await installingUv(context, onLine);
   const fixed = ['venv', '--quiet', '--clear', '--no-project', '--no-config', '--no-python-downloads'];
   const args = [...fixed, '--python', interpreter.path, ...options, target];
   const result = await runInstalling(context, join(target, '..'), uv.path, args, { onLine, signal });
@@ -45,7 +45,7 @@ export async function syncPackages(
   target: string,
   { onLine, signal, fetchWheel }: Watching & { fetchWheel?: FetchWheel | undefined },
 ): Promise<void> {
-  const uv = await installUv(context, onLine);
+  const uv = await installingUv(context, onLine);
   const links = await localWheels(context, lock, fetchWheel);
   const lockFile = join(target, 'assay-lock.txt');
   await writeFile(lockFile, lock.text);

@@ -1,6 +1,7 @@
 // What the API and the workers are built from, as the configuration says. Every process opens only what it uses.
 import { chmod, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type Docker from 'dockerode';
 import { gitCredentials } from '#activities/git-credentials.ts';
 import { createDockerRunner, nodeOf } from '#activities/runners/docker/docker-runner.ts';
 import { connectDocker, untilEngineAnswers } from '#activities/runners/docker/engine.ts';
@@ -19,6 +20,7 @@ import { createLakeEngine, type LakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { type BlobStore, StorageUnavailableError } from '#storage/blob-store.ts';
 import { createS3Store } from '#storage/s3.ts';
+import { imageSettings } from './image-settings.ts';
 import type { Logger } from './logger.ts';
 import { reachableFolder } from './node/reachable-folder.ts';
 import type { WorkerDeps } from './temporal/runtime.ts';
@@ -109,6 +111,7 @@ export async function openWorkerParts(
   const stageUser = await ensureStageUser();
   const python = await findPython(stageUser, config.python ?? undefined);
   const { extraCaFile, indexUrl, environment: variables } = config.installing;
+  const docker = await openEngine(config);
   const shared = {
     connection,
     store,
@@ -121,20 +124,32 @@ export async function openWorkerParts(
       index: { defaultIndex: indexUrl },
       extraCaFile,
       builder: await ensureBuilder(),
+      images: imageSettings(config.images, docker),
     },
     nodeDir,
     publicUrl: config.api.publicUrl,
     offer: config.runner,
     log,
   };
-  return { shared, runner: await openRunner(config, python, stageUser) };
+  return { shared, runner: openRunner(config, docker, python, stageUser) };
 }
 
-async function openRunner({ home, runner, api }: Config, python: string, stageUser: StageUser | null): Promise<Runner> {
-  const stateDir = join(home, 'launches');
-  if (runner.kind === 'process') return createProcessRunner({ stateDir, python, stageUser });
+/** Null where stages run as processes. Resolves once the engine answers. */
+async function openEngine({ runner }: Config): Promise<Docker | null> {
+  if (runner.kind === 'process') return null;
   const docker = connectDocker(runner.host);
   await untilEngineAnswers(docker, runner.host);
+  return docker;
+}
+
+function openRunner(
+  { home, runner, api }: Config,
+  docker: Docker | null,
+  python: string,
+  stageUser: StageUser | null,
+): Runner {
+  const stateDir = join(home, 'launches');
+  if (runner.kind === 'process' || docker === null) return createProcessRunner({ stateDir, python, stageUser });
   const networks = createNetworks({
     docker,
     node: nodeOf(stateDir),

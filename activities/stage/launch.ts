@@ -6,11 +6,13 @@ import { renderParams } from '#core/param-styles.ts';
 import { narrowParams } from '#core/params.ts';
 import type { Params, Stage } from '#core/project.ts';
 import { type StageData, stageVariables } from '#core/stage-variables.ts';
+import { noteImage } from '#db/attempts.ts';
 import { type Artifact, listOutputs } from '#db/outputs.ts';
 import { listRunData } from '#db/run-data.ts';
-import type { ProjectEnvironment } from '#environment/package/install-project.ts';
 import { threadsOf } from '#activities/claim-step.ts';
+import type { StageEnvironment } from '#activities/environments.ts';
 import { dataWriters } from '#activities/load-data.ts';
+import { persevere } from '#activities/persevere.ts';
 import type { Watch } from './watch.ts';
 import type { StageHandle, StageSpec } from '#activities/runners/runner.ts';
 import { stageToken } from './secrets.ts';
@@ -25,12 +27,14 @@ export async function launchStage(watch: Watch): Promise<StageHandle> {
   const { run } = loaded;
   if (run.sourceSha256 === null || run.environmentKey === null)
     throw new TypeError('a launched run has source and environment');
+  const { sourceSha256 } = run;
+  const openRoot = () => deps.sources.directory(sourceSha256);
   const needed = ancestors(config.stages, stage.name);
   const [shared, given, data, source] = await Promise.all([
-    deps.environments.use(run.environmentKey, () => undefined),
+    deps.environments.use(run.environmentKey, { config, openRoot }, () => undefined),
     listOutputs(deps.db, run.id, attempt.execution),
     listRunData(deps.db, run.id),
-    deps.sources.directory(run.sourceSha256),
+    openRoot(),
   ]);
   const outputs = withoutReplaced(
     config.stages,
@@ -49,6 +53,8 @@ export async function launchStage(watch: Watch): Promise<StageHandle> {
   const tree = { config, sourceDir: space.work, target: join(space.root, 'venv') };
   const environment = await deps.environments.forStage(shared, tree);
   const apiUrl = await deps.runner.apiUrl(stage.network, deps.publicUrl);
+  const { image } = environment;
+  if (image !== null) await persevere(() => noteImage(deps.db, attempt, image));
   return await deps.runner.start(
     specOf(
       watch,
@@ -83,7 +89,7 @@ function fileSecret({ secrets }: Watch, name: string): Array<[string, string]> {
   return value === undefined ? [] : [[name, value]];
 }
 
-function specOf(watch: Watch, environment: ProjectEnvironment, apiUrl: string | null, data: StageData[]): StageSpec {
+function specOf(watch: Watch, environment: StageEnvironment, apiUrl: string | null, data: StageData[]): StageSpec {
   const { deps, loaded, config, stage, attempt, space } = watch;
   const params = narrowParams(loaded.run.params as Params, stage.params);
   const rendered = renderParams(config.params.style, stage.command, params, loaded.run.overrides as Params);
@@ -91,15 +97,15 @@ function specOf(watch: Watch, environment: ProjectEnvironment, apiUrl: string | 
   return {
     name: attempt.launch,
     command: typeof rendered.command === 'string' ? ['/bin/sh', '-c', rendered.command] : rendered.command,
-    image: null,
+    image: environment.image,
     variables: {
       ...variablesOf(watch, apiUrl, data),
       ...config.env,
       ...stage.env,
       ...rendered.env,
       ...secretVariables(watch),
-      VIRTUAL_ENV: environment.path,
-      PATH: `${environment.binDir}:/usr/local/bin:/usr/bin:/bin`,
+      ...(environment.venv === null ? {} : { VIRTUAL_ENV: environment.venv }),
+      PATH: environment.searchPath,
     },
     files: { root: space.root, workDir: space.work, writable: [space.root, space.directories.tmp] },
     limits: {

@@ -63,5 +63,5 @@ async function chooseRecipe(
 ): Promise<Recipe> {
   if (run === undefined) return recipeOfFiles(context, environments, root, await readEnvironmentChoice(root));
   const client = await connectClient(context);
-  return recipeOfRun(environments, client, await client.runs.get(await parseRun(context, run)), root);
+  return recipeOfRun(context, environments, client, await client.runs.get(await parseRun(context, run)), root);
 }

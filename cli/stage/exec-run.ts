@@ -53,7 +53,7 @@ async function prepare(context: Context, request: ExecRun, dir: string): Promise
   const data = await fetchData(client, run, work);
   context.terminal.note(`Fetched: the code, files of earlier stages (${files}), data (${data.length}).`);
   const environments = openEnvironments(context);
-  const recipe = await recipeOfRun(environments, client, run, work);
+  const recipe = await recipeOfRun(context, environments, client, run, work);
   const onLine = watchInstalling(context);
   const { lock, interpreter, packages } = recipe;
   const environmentKey = environments.environmentKey(lock, interpreter);

@@ -3,8 +3,9 @@ import { resolve } from 'node:path';
 import type { ProjectConfig } from '#core/project.ts';
 import type { Run } from '#contract/runs.ts';
 import { createEnvironments, type Environments } from '#environment/environments.ts';
-import { type Lock, readLock } from '#environment/lock.ts';
-import type { Interpreter } from '#environment/python/interpreters.ts';
+import { noPython } from '#environment/image/no-python.ts';
+import { isFrozen, type Lock, readLock } from '#environment/lock.ts';
+import { type Interpreter, platformName } from '#environment/python/interpreters.ts';
 import type { LocalPackage } from '#environment/sources/local-packages.ts';
 import type { Client } from '#sdk/client.ts';
 import type { Context } from '#cli/context.ts';
@@ -52,22 +53,66 @@ export async function recipeOfFiles(
   return { lock, interpreter, packages: source.packages, from: source.file ?? 'no requirement file' };
 }
 
-/** The lock of a run with the Python it ran on; `root` holds the code whose own packages are installed. */
-export async function recipeOfRun(environments: Environments, client: Client, run: Run, root: string): Promise<Recipe> {
+/**
+ * The lock of a run with the Python it ran on; `root` holds the code whose own packages are installed. What ran in
+ * containers is made for this machine, and what differs is said.
+ */
+export async function recipeOfRun(
+  { terminal }: Context,
+  environments: Environments,
+  client: Client,
+  run: Run,
+  root: string,
+): Promise<Recipe> {
+  const made = madeFor(run);
   const response = await client.runs.openLock(run.id);
   const lock = readLock(await response.text());
-  const request = { request: `==${pythonOf(run)}`, from: run.label, isExact: true };
-  const { interpreter } = await environments.selectPython(request);
+  const isExact = made.base === null;
+  const request = { request: isExact ? `==${made.python}` : made.python, from: run.label, isExact };
+  const { interpreter, notes } = await environments.selectPython(request);
+  for (const note of [...notes, ...differences(run, made, lock, interpreter)]) terminal.note(note);
   const config = run.config as ProjectConfig | null;
   const { packages } = await environments.findSource(root, config ?? {});
   return { lock, interpreter, packages, from: run.label };
 }
 
-/** The exact version, as the step that made the environment recorded it. */
-function pythonOf(run: Run): string {
-  const version = run.steps.find((step) => step.name === 'build-environment')?.facts?.python;
-  if (typeof version === 'string') return version;
-  throw new CliError(
-    `${run.label} has no environment${run.finishedAt === null ? ' yet' : ''}; it ended before one was made.`,
-  );
+interface MadeFor {
+  /** The exact version, as the step that made the environment recorded it. */
+  python: string;
+  platform: string;
+  /** The base image of a run in containers. */
+  base: string | null;
+}
+
+function madeFor(run: Run): MadeFor {
+  const facts = run.steps.find((step) => step.name === 'build-environment')?.facts;
+  const { python, platform, base } = facts ?? {};
+  if (typeof python !== 'string') {
+    throw new CliError(
+      `${run.label} has no environment${run.finishedAt === null ? ' yet' : ''}; it ended before one was made.`,
+    );
+  }
+  const reference = (base as { reference?: string } | null | undefined)?.reference ?? null;
+  if (python === noPython) {
+    throw new CliError(
+      `${run.label} ran in ${reference}, which has no Python, so there is no environment to make here.`,
+    );
+  }
+  return { python, platform: typeof platform === 'string' ? platform : '', base: reference };
+}
+
+function differences(run: Run, { python, platform, base }: MadeFor, lock: Lock, interpreter: Interpreter): string[] {
+  if (base === null) return [];
+  const here = platformName(interpreter.platform);
+  const isSame = here === platform && interpreter.version === python;
+  return [
+    ...(isSame
+      ? []
+      : [
+          `${run.label} ran in ${base} with Python ${python} on ${platform}; here are Python ${interpreter.version} and ${here}.`,
+        ]),
+    ...(isFrozen(lock.text)
+      ? [`${run.label} used the packages of ${base} itself; here are those of ${interpreter.path}.`]
+      : []),
+  ];
 }

@@ -1,20 +1,21 @@
 import { createHash } from 'node:crypto';
 import { cp, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { locksDir } from '#environment/context.ts';
+import { locksDir, wheelsDir } from '#environment/context.ts';
 import type { LockedWheel } from '#environment/lock.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
 import { withWorkDirectory } from '#environment/process/work-directory.ts';
 import { platformName } from '#environment/python/interpreters.ts';
 import { isFile, readText } from '#environment/sources/tree.ts';
-import { buildWheel, fileSha256, type WheelBuilding, wheelPath } from '#environment/uv/built-wheels.ts';
+import { baseOf, buildWheel, fileSha256, type WheelBuilding, wheelPath } from '#environment/uv/built-wheels.ts';
 
 /** One build per content, Python and platform of this machine. */
 export async function buildProject(building: WheelBuilding, source: string): Promise<LockedWheel> {
   const { context, interpreter } = building;
-  const content = [await treeDigest(source), interpreter.version, platformName(interpreter.platform)];
+  const where = [interpreter.version, platformName(interpreter.platform), ...baseOf(context)];
+  const content = [await treeDigest(source), ...where];
   const id = createHash('sha256').update(JSON.stringify(content)).digest('hex');
-  const record = join(context.cacheDir, 'wheels', 'projects', `${id}.json`);
+  const record = join(wheelsDir(context.cacheDir), 'projects', `${id}.json`);
   return await withFileLock(join(locksDir(context.cacheDir), `project-${id}`), async () => {
     const known = await readText(record);
     if (known !== undefined && (await isFile(wheelPath(context, JSON.parse(known) as LockedWheel)))) {

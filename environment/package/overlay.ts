@@ -4,35 +4,60 @@ import type { Interpreter } from '#environment/python/interpreters.ts';
 import { readText } from '#environment/sources/tree.ts';
 import type { VenvPlaces } from './editable.ts';
 
+/** What an overlay lies over: a shared environment of this machine or of an image. */
+export interface Below {
+  sitePackages: readonly string[];
+  /** Whether the packages of Python itself are seen too. */
+  usesSystem: boolean;
+  /** A folder of this machine with its commands; null for none. */
+  scriptsDir: string | null;
+  /** Names of programs that stay where they are, and that folder. */
+  programs?: { names: readonly string[]; folder: string };
+}
+
 /**
  * A writable virtual environment over a shared one: it sees the same packages and brings the same commands, and
  * what is installed into it stays in it.
  *
  * @param target a directory that does not exist yet.
  */
-export async function createOverlay(
-  environment: { path: string; binDir: string },
-  interpreter: Interpreter,
-  target: string,
-): Promise<VenvPlaces> {
-  const minor = interpreter.version.split('.').slice(0, 2).join('.');
+export async function createOverlay(below: Below, interpreter: Interpreter, target: string): Promise<VenvPlaces> {
+  const minor = minorOf(interpreter);
   const binDir = join(target, 'bin');
   const sitePackages = join(target, 'lib', `python${minor}`, 'site-packages');
   await mkdir(sitePackages, { recursive: true });
   await mkdir(binDir);
   await symlink('lib', join(target, 'lib64'));
-  await writeFile(join(target, 'pyvenv.cfg'), await overlayConfig(environment.path, interpreter));
+  await writeFile(join(target, 'pyvenv.cfg'), overlayConfig(below, interpreter));
   for (const name of ['python', 'python3', `python${minor}`]) await symlink(interpreter.path, join(binDir, name));
-  await bringCommands(environment.binDir, binDir);
-  const below = join(environment.path, 'lib', `python${minor}`, 'site-packages');
+  if (below.scriptsDir !== null) await bringCommands(below.scriptsDir, binDir);
+  const { names = [], folder = '' } = below.programs ?? {};
+  for (const name of names) await symlink(join(folder, name), join(binDir, name));
   // addsitedir also reads the .pth files of the shared environment.
-  await writeFile(join(sitePackages, '_assay_0.pth'), `import site; site.addsitedir(${JSON.stringify(below)})\n`);
+  const lines = below.sitePackages.map((path) => `import site; site.addsitedir(${JSON.stringify(path)})\n`);
+  await writeFile(join(sitePackages, '_assay_0.pth'), lines.join(''));
   return { sitePackages, binDir, python: join(binDir, 'python') };
 }
 
-async function overlayConfig(shared: string, interpreter: Interpreter): Promise<string> {
-  const config = (await readText(join(shared, 'pyvenv.cfg'))) ?? '';
-  const usesSystem = /include-system-site-packages\s*=\s*true/.test(config);
+/** A shared environment of this machine. */
+export async function belowOf(environment: { path: string; binDir: string }, interpreter: Interpreter): Promise<Below> {
+  const config = (await readText(join(environment.path, 'pyvenv.cfg'))) ?? '';
+  return {
+    sitePackages: [sitePackagesOf(environment.path, interpreter)],
+    usesSystem: /include-system-site-packages\s*=\s*true/.test(config),
+    scriptsDir: environment.binDir,
+  };
+}
+
+export function sitePackagesOf(venv: string, interpreter: Interpreter): string {
+  return join(venv, 'lib', `python${minorOf(interpreter)}`, 'site-packages');
+}
+
+function minorOf({ version }: Interpreter): string {
+  return version.split('.').slice(0, 2).join('.');
+}
+
+function overlayConfig({ usesSystem }: Below, interpreter: Interpreter): string {
   return [
     `home = ${dirname(interpreter.path)}`,
     'implementation = CPython',

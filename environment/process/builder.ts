@@ -1,28 +1,59 @@
 // Installing as another account: what it may write is given to it before, and taken back after.
 import { lchown, lstat, mkdir } from 'node:fs/promises';
-import { builderHome, type EnvironmentContext, uvCacheDir } from '#environment/context.ts';
+import { isAbsolute } from 'node:path';
+import { builderHome, type EnvironmentContext, uvCacheDir, wheelsDir } from '#environment/context.ts';
+import type { Base } from '#environment/image/base.ts';
+import { runInContainer } from '#environment/image/run-in-container.ts';
 import { type CommandOptions, type CommandResult, runCommand } from './command.ts';
 import { walk } from './trees.ts';
 
-type Context = Pick<EnvironmentContext, 'builder' | 'cacheDir' | 'installingEnv'>;
+type Context = Pick<EnvironmentContext, 'base' | 'builder' | 'cacheDir' | 'images' | 'index' | 'installingEnv'>;
+
+export interface InstallingOptions extends Omit<CommandOptions, 'env' | 'account'> {
+  /** Further files and folders that the program reads. A container has nothing else. */
+  reads?: readonly string[];
+}
 
 /**
- * Runs a program that may run code of packages, as the builder where there is one. `work` is the directory of the unit of
- * work; everything in it is given to the builder first.
+ * Runs a program that may run code of packages: in a container where the context has a base image, otherwise as the
+ * builder where there is one. `work` is the directory of the unit of work; everything in it is given to the builder first.
  */
 export async function runInstalling(
   context: Context,
   work: string,
   program: string,
   args: readonly string[],
-  options: Omit<CommandOptions, 'env' | 'account'>,
+  { reads = [], ...options }: InstallingOptions,
 ): Promise<CommandResult> {
   const { builder, cacheDir, installingEnv: env } = context;
-  if (builder === null) return await runCommand(program, args, { ...options, env });
-  for (const own of [uvCacheDir(cacheDir), builderHome(cacheDir)]) await openOwn(own, builder);
-  await chownTree(work, builder);
-  return await runCommand(program, args, { ...options, env, account: builder });
+  if (builder !== null) {
+    for (const own of [uvCacheDir(cacheDir, context.base), builderHome(cacheDir)]) await openOwn(own, builder);
+    await chownTree(work, builder);
+  }
+  if (context.base !== null) return await runInBase(context, context.base, work, reads, program, args, options);
+  return await runCommand(program, args, { ...options, env, ...(builder === null ? {} : { account: builder }) });
 }
+
+async function runInBase(
+  { images, builder, cacheDir, index, installingEnv }: Context,
+  base: Base,
+  work: string,
+  reads: readonly string[],
+  program: string,
+  args: readonly string[],
+  options: CommandWatching,
+): Promise<CommandResult> {
+  if (images === null) throw new TypeError('a base image is given without an engine');
+  const own = [uvCacheDir(cacheDir, base), builderHome(cacheDir)];
+  const read = [program, wheelsDir(cacheDir), ...(index.findLinks ?? []).filter(isAbsolute), ...reads];
+  for (const folder of [...own, wheelsDir(cacheDir)]) await mkdir(folder, { recursive: true });
+  const env = { ...installingEnv, HOME: builderHome(cacheDir), UV_CACHE_DIR: uvCacheDir(cacheDir, base) };
+  const user = builder ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  const folders = { writes: [work, ...own], reads: [...read, ...(options.cwd === undefined ? [] : [options.cwd])] };
+  return await runInContainer({ ...options, images, base, cacheDir, user, env, folders, network: true }, program, args);
+}
+
+type CommandWatching = Pick<CommandOptions, 'cwd' | 'onLine' | 'signal'>;
 
 /** What was built belongs to this process again, so that the builder can not change it later. */
 export async function takeBack(context: Context, folder: string): Promise<void> {

@@ -57,7 +57,8 @@ export async function runCommand(
   }
 }
 
-async function collect(stream: Readable, onLine?: LineListener): Promise<string> {
+/** The text of a stream without credentials; `onLine` hears each line at once. */
+export async function collect(stream: Readable, onLine?: LineListener): Promise<string> {
   let text = '';
   for await (const raw of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
     const line = withoutCredentials(raw);

@@ -23,7 +23,7 @@ export async function sweepWork(cacheDir: string): Promise<void> {
     await removeTree(join(parent, name));
 }
 
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {

@@ -14,6 +14,8 @@ export interface Interpreter {
   isPrivate: boolean;
   /** Directories of the packages installed into this Python itself. */
   sitePackages: readonly string[];
+  /** Names of the metadata directories in them, for the Python of an image, whose directories are not here. */
+  distributions?: readonly string[];
 }
 
 export interface Platform {
@@ -96,7 +98,7 @@ function isNotRunnable(error: unknown): boolean {
   return ['ENOENT', 'EACCES', 'ENOEXEC', 'ELOOP'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
-function platformOf(probe: Probe): Platform | undefined {
+export function platformOf(probe: Pick<Probe, 'os' | 'machine' | 'libc'>): Platform | undefined {
   const arch = probe.machine === 'arm64' ? 'aarch64' : probe.machine;
   const isKnown = (probe.os === 'linux' || probe.os === 'darwin') && (arch === 'x86_64' || arch === 'aarch64');
   return isKnown ? { os: probe.os as Platform['os'], arch: arch as Platform['arch'], libc: probe.libc } : undefined;

@@ -42,7 +42,8 @@ function privateNote({ path, version }: Interpreter): string {
   return `Python ${version} at ${path} is not used: stages run as another user, who cannot reach it.`;
 }
 
-function accepting(request: PythonRequest): (interpreter: Interpreter) => boolean {
+/** @throws DomainError environment-unsupported for a request that is no version. */
+export function accepting(request: PythonRequest): (interpreter: Interpreter) => boolean {
   const supported = parseVersionRequest(oldestSupported) ?? [];
   const clauses = request.request === null ? [] : parseVersionRequest(request.request);
   if (clauses === undefined) {
@@ -52,6 +53,15 @@ function accepting(request: PythonRequest): (interpreter: Interpreter) => boolea
     );
   }
   return ({ version }) => matchesRequest(version, supported) && matchesRequest(version, clauses);
+}
+
+/**
+ * A Python of this machine for reading what is written in Python, where the environment's own is in an image. Nothing is
+ * executed with it.
+ */
+export async function readingPython(context: EnvironmentContext, interpreter: Interpreter): Promise<string> {
+  if (context.base === null) return interpreter.path;
+  return (await firstWorking(context))?.path ?? context.preferredPython;
 }
 
 async function firstWorking(context: EnvironmentContext): Promise<Interpreter | undefined> {
@@ -86,13 +96,15 @@ async function candidates(context: EnvironmentContext): Promise<string[]> {
 
 /** Version managers pin patch releases in `.python-version`; another patch release of that minor serves as well. */
 function sameMinor(request: PythonRequest, installed: readonly Interpreter[]): Interpreter | undefined {
-  if (request.isExact || request.request === null) return undefined;
+  return installed.find((one) => isSameMinor(request, one));
+}
+
+export function isSameMinor(request: PythonRequest, { version }: Interpreter): boolean {
+  if (request.isExact || request.request === null) return false;
   const [major, minor, patch] = parseRelease(request.request.trim());
-  if (!/^\d/.test(request.request.trim()) || patch === undefined) return undefined;
-  return installed.find(({ version }) => {
-    const release = parseRelease(version);
-    return release[0] === major && release[1] === minor;
-  });
+  if (!/^\d/.test(request.request.trim()) || patch === undefined) return false;
+  const release = parseRelease(version);
+  return release[0] === major && release[1] === minor;
 }
 
 async function download(

@@ -5,7 +5,7 @@ import { copyFile, lstat, mkdir, mkdtemp, readdir, rename, writeFile } from 'nod
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { DomainError } from '#core/errors.ts';
-import { type EnvironmentContext, locksDir } from '#environment/context.ts';
+import { type EnvironmentContext, inImage, locksDir, wheelsDir } from '#environment/context.ts';
 import type { LockEntry, LockedWheel } from '#environment/lock.ts';
 import { runInstalling } from '#environment/process/builder.ts';
 import type { CommandResult, LineListener } from '#environment/process/command.ts';
@@ -13,7 +13,7 @@ import { withFileLock } from '#environment/process/single-flight.ts';
 import { withWorkDirectory } from '#environment/process/work-directory.ts';
 import { type Interpreter, platformName } from '#environment/python/interpreters.ts';
 import { isFile, readText } from '#environment/sources/tree.ts';
-import { installUv } from './install-uv.ts';
+import { installingUv } from './install-uv.ts';
 import { uvFailure } from './uv-failure.ts';
 
 export interface WheelBuilding {
@@ -31,7 +31,7 @@ export interface BuiltWheel {
 
 /** Where a wheel of a lock lies on this machine, or is to be brought to. */
 export function wheelPath(context: EnvironmentContext, wheel: LockedWheel): string {
-  return join(context.cacheDir, 'wheels', wheel.sha256, wheel.filename);
+  return join(wheelsDir(context.cacheDir), wheel.sha256, wheel.filename);
 }
 
 interface GitRequirement {
@@ -56,15 +56,21 @@ export function parseGitRequirement(requirement: string): GitRequirement | undef
  */
 export async function buildGitWheel(building: WheelBuilding, git: GitRequirement): Promise<BuiltWheel> {
   const { context, interpreter } = building;
-  const name = [git.address, git.commit, git.subdirectory, interpreter.version, platformName(interpreter.platform)];
+  const where = [interpreter.version, platformName(interpreter.platform), ...baseOf(context)];
+  const name = [git.address, git.commit, git.subdirectory, ...where];
   const id = createHash('sha256').update(JSON.stringify(name)).digest('hex');
-  const record = join(context.cacheDir, 'wheels', 'git', `${id}.json`);
+  const record = join(wheelsDir(context.cacheDir), 'git', `${id}.json`);
   return await withFileLock(join(locksDir(context.cacheDir), `git-${id}`), async () => {
     const known = await readRecord(context, record);
     const wheel = known ?? (await build(building, git));
     if (known === undefined) await writeRecord(record, wheel);
     return { wheel, entry: wheelEntry(wheel, git.marker) };
   });
+}
+
+/** What is compiled in an image may need its libraries. */
+export function baseOf({ base }: Pick<EnvironmentContext, 'base'>): string[] {
+  return base === null ? [] : [base.digest];
 }
 
 async function readRecord(context: EnvironmentContext, record: string): Promise<LockedWheel | undefined> {
@@ -96,7 +102,9 @@ async function fetchCommit(building: WheelBuilding, git: GitRequirement, tree: s
     ['-C', tree, 'submodule', 'update', '--quiet', '--init', '--recursive'],
   ];
   for (const command of commands) {
-    const result = await run(building, dirname(tree), 'git', [...safe, ...command]);
+    // Fetching runs no code of the package, and an image need not have git.
+    const here = { ...building, context: inImage(building.context, null) };
+    const result = await run(here, dirname(tree), 'git', [...safe, ...command]);
     if (result.exitCode !== 0) throw gitFailure(git, result.stderr);
   }
 }
@@ -116,7 +124,7 @@ function gitFailure(git: GitRequirement, stderr: string): Error {
 /** Builds the wheel of a directory or of a source archive, using `work` for what is in between, and keeps it. */
 export async function buildWheel(building: WheelBuilding, source: string, work: string): Promise<LockedWheel> {
   building.context.counters.wheelBuilds += 1;
-  const uv = await installUv(building.context, building.onLine);
+  const uv = await installingUv(building.context, building.onLine);
   const out = await mkdtemp(join(work, 'out-'));
   const python = ['--python', building.interpreter.path, '--no-python-downloads'];
   const args = ['build', '--wheel', ...python, ...building.context.indexArguments, '--out-dir', out, source];
@@ -132,7 +140,11 @@ export async function buildWheel(building: WheelBuilding, source: string, work: 
 /** A wheel or source archive of the tree as a kept wheel. */
 export async function keepArchive(building: WheelBuilding, path: string): Promise<LockedWheel> {
   if (path.endsWith('.whl')) return await keepWheel(building.context, path);
-  return await withWorkDirectory(building.context.cacheDir, (work) => buildWheel(building, path, work));
+  return await withWorkDirectory(building.context.cacheDir, async (work) => {
+    const copy = join(work, basename(path));
+    await copyFile(path, copy);
+    return await buildWheel(building, copy, work);
+  });
 }
 
 /** Copies a wheel to its place by digest. */

@@ -17,6 +17,21 @@ export interface Uv {
 const found = new Map<string, Promise<Uv>>();
 
 /**
+ * The uv that installs where the context says: this machine's, or one that runs in every image. Its wheel for musl is
+ * linked statically, so the C library of the image does not matter.
+ */
+export async function installingUv(context: EnvironmentContext, onLine?: LineListener): Promise<Uv> {
+  if (context.base === null) return await installUv(context, onLine);
+  const arch = context.base.arch === 'arm64' ? 'aarch64' : 'x86_64';
+  const target = join(context.cacheDir, 'uv', `${uvVersion}-${arch}`);
+  const path = join(target, 'bin', 'uv');
+  if (await isFile(path)) return { path, version: uvVersion };
+  const options = ['--platform', `musllinux_1_1_${arch}`];
+  const lock = join(locksDir(context.cacheDir), `uv-${arch}`);
+  return await withFileLock(lock, () => installOnce(context, target, options, onLine));
+}
+
+/**
  * The pinned uv: the configured path, else `PATH`, else our own copy, which is installed once per machine.
  *
  * @throws DomainError environment-unsupported when the configured uv has another version, or this machine has no
@@ -41,7 +56,7 @@ async function locate(context: EnvironmentContext, onLine?: LineListener): Promi
   for (const path of [join(own, 'bin', 'uv'), ...folders.map((folder) => join(folder, 'uv'))]) {
     if ((await isProgram(path)) && (await versionOf(context, path)) === uvVersion) return { path, version: uvVersion };
   }
-  return await withFileLock(join(locksDir(context.cacheDir), 'uv'), () => installOnce(context, own, onLine));
+  return await withFileLock(join(locksDir(context.cacheDir), 'uv'), () => installOnce(context, own, [], onLine));
 }
 
 async function configured(context: EnvironmentContext, path: string): Promise<Uv> {
@@ -71,12 +86,17 @@ async function versionOf(context: EnvironmentContext, path: string): Promise<str
   }
 }
 
-async function installOnce(context: EnvironmentContext, target: string, onLine?: LineListener): Promise<Uv> {
+async function installOnce(
+  context: EnvironmentContext,
+  target: string,
+  options: readonly string[],
+  onLine?: LineListener,
+): Promise<Uv> {
   const path = join(target, 'bin', 'uv');
   if (await isFile(path)) return { path, version: uvVersion };
   await mkdir(join(context.cacheDir, 'uv'), { recursive: true });
   await withWorkDirectory(context.cacheDir, async (work) => {
-    await installInto(context, work, onLine);
+    await installInto(context, work, options, onLine);
     await rm(target, { recursive: true, force: true });
     await rename(join(work, 'uv'), target);
   });
@@ -84,15 +104,20 @@ async function installOnce(context: EnvironmentContext, target: string, onLine?:
 }
 
 /** The first Python with pip installs it; one without pip makes a virtual environment that has it. */
-async function installInto(context: EnvironmentContext, building: string, onLine?: LineListener): Promise<void> {
+async function installInto(
+  context: EnvironmentContext,
+  building: string,
+  options: readonly string[],
+  onLine?: LineListener,
+): Promise<void> {
   const failures: string[] = [];
   for (const python of await existingPythons(context)) {
-    const direct = await pipInstall(context, python, building, onLine);
+    const direct = await pipInstall(context, python, building, options, onLine);
     if (direct.exitCode === 0) return;
     const venv = join(building, 'pip');
     const made = await runCommand(python, ['-m', 'venv', '--clear', venv], { env: context.env });
     const through =
-      made.exitCode === 0 ? await pipInstall(context, join(venv, 'bin', 'python'), building, onLine) : made;
+      made.exitCode === 0 ? await pipInstall(context, join(venv, 'bin', 'python'), building, options, onLine) : made;
     if (through.exitCode === 0) return;
     failures.push(`${python}: ${lastLine(through) || lastLine(direct)}`);
   }
@@ -103,6 +128,7 @@ async function pipInstall(
   context: EnvironmentContext,
   python: string,
   building: string,
+  options: readonly string[],
   onLine?: LineListener,
 ): Promise<CommandResult> {
   const requirements = join(building, 'requirements.txt');
@@ -116,7 +142,7 @@ async function pipInstall(
   };
   const args = ['-m', 'pip', 'install', '--quiet', '--no-input', '--no-deps', '--only-binary', ':all:'];
   const target = ['--require-hashes', '--target', join(building, 'uv'), '-r', requirements];
-  return await runCommand(python, [...args, ...context.indexArguments, ...target], { env, onLine });
+  return await runCommand(python, [...args, ...options, ...context.indexArguments, ...target], { env, onLine });
 }
 
 async function existingPythons(context: EnvironmentContext): Promise<string[]> {

@@ -66,7 +66,7 @@ function advice(stderr: string): string {
     return 'The index serves another file than the one that was locked: lock again.';
   if (/Couldn't parse|Failed to parse/.test(stderr)) return 'Correct that line.';
   if (/Failed to build/i.test(stderr))
-    return 'Ask for a version that has a wheel for this Python, or install what its build needs.';
+    return 'Ask for a version that has a wheel for this Python, or install what its build needs, in a container by a base image that has it (`image:` or `dockerfile:`).';
   if (/(401|403) (Unauthorized|Forbidden)/.test(stderr)) return 'Give Assay the credentials of that host.';
   if (/depends on Python|requested Python version/.test(stderr)) return 'Ask for another version of it, or of Python.';
   if (stderr.includes("transport '")) return 'Git requirements use https or ssh.';

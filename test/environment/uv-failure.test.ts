@@ -24,7 +24,7 @@ test('of a build that fails with a traceback only the exception is told', () => 
   expect(uvFailure('requirements.txt', traceback, ['scikit-learn==0.24.1', 'joblib'])).toMatchObject({
     code: 'environment-unresolvable',
     message:
-      "requirements.txt cannot be installed: Failed to build `scikit-learn==0.24.1`: ModuleNotFoundError: No module named 'pkg_resources'. Ask for a version that has a wheel for this Python, or install what its build needs.",
+      "requirements.txt cannot be installed: Failed to build `scikit-learn==0.24.1`: ModuleNotFoundError: No module named 'pkg_resources'. Ask for a version that has a wheel for this Python, or install what its build needs, in a container by a base image that has it (`image:` or `dockerfile:`).",
     details: [{ path: 'scikit-learn==0.24.1' }],
   });
 });
