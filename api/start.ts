@@ -47,6 +47,7 @@ function factsOf(config: Pick<Config, 'api' | 'home'>, temporal: ApiParts['tempo
     isLoopback: loopbackHosts.has(config.api.host),
     temporalUi: temporal.uiUrl === null ? null : { url: temporal.uiUrl, namespace: temporal.namespace },
     temporaryDir: join(config.home, 'tmp'),
+    cacheDir: join(config.home, 'cache'),
     uploadBytesMax,
   };
 }

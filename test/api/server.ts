@@ -109,6 +109,7 @@ async function createDeps(connection: Connection, home: string, overrides: Parti
       isLoopback: true,
       temporalUi: { url: 'http://localhost:8233', namespace: 'assay' },
       temporaryDir: join(home, 'tmp'),
+      cacheDir: join(home, 'cache'),
       uploadBytesMax: 1024 * 1024,
     },
     ...overrides,
