@@ -5,6 +5,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { newId } from '#db/ids.ts';
 import { createAccess } from './access.ts';
+import { createCliPackage } from './cli-package/cli-package.ts';
 import type { ApiDeps } from './deps.ts';
 import { authenticate } from './plugins/authenticate.ts';
 import { checkHost } from './plugins/check-host.ts';
@@ -14,6 +15,7 @@ import { collectOpenApi, serveReference } from './plugins/reference.ts';
 import { checkRequestBodies } from './plugins/request-bodies.ts';
 import { registerProblems } from './problems.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
+import { cliPackageRoutes } from './routes/cli-package.ts';
 import { codeRoutes } from './routes/code.ts';
 import { datasetRoutes } from './routes/datasets.ts';
 import { deliveryRoutes } from './routes/deliveries.ts';
@@ -64,6 +66,8 @@ export async function buildApp(deps: ApiDeps): Promise<FastifyInstance> {
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     strictTransportSecurity: deps.facts.publicUrl.startsWith('https:'),
   });
+  // Before what may refuse, so that a refusal names the version too.
+  await cliPackageRoutes(app, createCliPackage(deps.facts.cacheDir));
   closeGracefully(app);
   checkHost(app, deps.facts);
   await authenticate(app, deps);

@@ -19,6 +19,8 @@ export interface ApiFacts {
   temporalUi: { url: string; namespace: string } | null;
   /** Uploads wait here, on the same disk as the blobs where possible. */
   temporaryDir: string;
+  /** What can be made again: the package of the command line. */
+  cacheDir: string;
   /** Of one uploaded file: a blob, a segment, a bundle. */
   uploadBytesMax: number;
 }

@@ -48,6 +48,7 @@ function factsOf(config: Pick<Config, 'api' | 'home' | 'runner'>, temporal: ApiP
     temporalUi: temporal.uiUrl === null ? null : { url: temporal.uiUrl, namespace: temporal.namespace },
     offer: config.runner,
     temporaryDir: join(config.home, 'tmp'),
+    cacheDir: join(config.home, 'cache'),
     uploadBytesMax,
   };
 }

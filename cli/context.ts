@@ -8,6 +8,8 @@ export interface Context {
   env: Environment;
   terminal: Terminal;
   stdin: NodeJS.ReadStream;
+  /** Whether the caller is a program that reads JSON; nothing is said then that was not asked for. */
+  asJson: boolean;
 }
 
 /** Every command that shows something takes --json and then answers with the API's own JSON. */

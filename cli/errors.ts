@@ -1,6 +1,7 @@
 // How a command ends badly: one line for people, an exit code by class, the problem itself with --json.
 import { DomainError } from '#core/errors.ts';
 import { ApiError, UnreachableError } from '#sdk/api-error.ts';
+import { installation } from './installation.ts';
 import { formatJson, oneLine } from './output.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -68,10 +69,31 @@ function accountOfRefusal({ code, message, details }: DomainError): Account {
   return { exitCode: exitCodes.failed, title: program, ...withFindings(message, details), problem };
 }
 
-function accountOfSilence({ message }: UnreachableError): Account {
-  const findings = ['Start it with "npm start" in Assay\'s folder, or name another server: assay login URL.'];
-  const problem = { code: 'unreachable', detail: message, errors: [] };
-  return { exitCode: exitCodes.unreachable, title: program, detail: message, findings, problem };
+function accountOfSilence(error: UnreachableError): Account {
+  const certificate = certificateTrouble(error);
+  const detail = certificate === null ? error.message : `The certificate of ${error.url} is refused: ${certificate}.`;
+  const findings = [certificate === null ? howToReach() : howToTrust];
+  const problem = { code: 'unreachable', detail, errors: [] };
+  return { exitCode: exitCodes.unreachable, title: program, detail, findings, problem };
+}
+
+const howToTrust =
+  'If an authority of your organisation signs its certificates, say so: export NODE_EXTRA_CA_CERTS=/path/to/authority.pem.';
+
+function howToReach(): string {
+  if (installation.isClientOnly) return 'Ask whoever runs it, or name another server: assay login URL.';
+  return 'Start it with "npm start" in Assay\'s folder, or name another server: assay login URL.';
+}
+
+/** Codes of OpenSSL's verification and of Node's. */
+const certificateCode = /CERT|SIGNATURE|ERR_TLS/;
+
+/** Lies somewhere below the error of `fetch`; what newer releases of Node advise behind a semicolon is left out. */
+function certificateTrouble(error: Error): string | null {
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && certificateCode.test(String(cause.code))) return cause.message.split(';')[0] ?? '';
+  }
+  return null;
 }
 
 /** Trouble with files and programs explains itself; anything else is a mistake in this program and needs its stack. */

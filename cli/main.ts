@@ -5,12 +5,13 @@ import { createProgram } from './program.ts';
 import { createTerminal } from './terminal.ts';
 
 const terminal = createTerminal(process.stdout, process.stderr);
-const program = createProgram({ cwd: process.cwd(), env: process.env, terminal, stdin: process.stdin });
+const asJson = asksForJson();
+const program = createProgram({ cwd: process.cwd(), env: process.env, terminal, stdin: process.stdin, asJson });
 
 try {
   await program.parseAsync(process.argv);
 } catch (error) {
-  process.exitCode = error instanceof CommanderError ? error.exitCode : endedBy(error, terminal, asksForJson());
+  process.exitCode = error instanceof CommanderError ? error.exitCode : endedBy(error, terminal, asJson);
 }
 
 /** Read from the words themselves, because a command may fail before its options are known. */

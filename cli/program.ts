@@ -1,5 +1,4 @@
 // The table of commands.
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addCancelCommand } from '#cli/commands/cancel.ts';
 import { addDataCommand } from '#cli/commands/data.ts';
@@ -12,6 +11,7 @@ import { addInitCommand } from '#cli/commands/init.ts';
 import { addLakeCommand } from '#cli/commands/lake.ts';
 import { addLintCommand } from '#cli/commands/lint.ts';
 import { addLoginCommand } from '#cli/commands/login.ts';
+import { addLogoutCommand } from '#cli/commands/logout.ts';
 import { addLogsCommand } from '#cli/commands/logs.ts';
 import { addLsCommand } from '#cli/commands/ls.ts';
 import { addModelsCommand } from '#cli/commands/models.ts';
@@ -27,7 +27,10 @@ import { addSchedulesCommand } from '#cli/commands/schedules.ts';
 import { addSecretCommand } from '#cli/commands/secret.ts';
 import { addShowCommand } from '#cli/commands/show.ts';
 import { addTokensCommand } from '#cli/commands/tokens.ts';
+import { addWhoamiCommand } from '#cli/commands/whoami.ts';
 import type { Context } from './context.ts';
+import { installation } from './installation.ts';
+import { variablesFor } from './settings.ts';
 
 const groups: [string, ((program: Command, context: Context) => void)[]][] = [
   ['Project', [addInitCommand, addLintCommand, addEnvCommand, addExecCommand]],
@@ -51,6 +54,8 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
     'Server',
     [
       addLoginCommand,
+      addLogoutCommand,
+      addWhoamiCommand,
       addProjectsCommand,
       addSecretCommand,
       addHooksCommand,
@@ -70,7 +75,8 @@ Variables:  ASSAY_URL, ASSAY_TOKEN, ASSAY_HOME, NO_COLOR.`;
 export function createProgram(context: Context): Command {
   const program = new Command('assay')
     .description('Run machine-learning experiments that stay reproducible.')
-    .version(readVersion(), '-V, --version')
+    .version(installation.version, '-V, --version')
+    .option('--server <address>', 'one of the servers you logged in to; stands before the command')
     .exitOverride()
     .enablePositionalOptions()
     .configureOutput({
@@ -78,15 +84,14 @@ export function createProgram(context: Context): Command {
       writeErr: (text) => context.terminal.note(text.trimEnd()),
       getOutHelpWidth: () => context.terminal.columns,
     })
-    .addHelpText('after', exitCodeHelp);
+    .addHelpText('after', exitCodeHelp)
+    .hook('preAction', async () => {
+      const { server } = program.opts<{ server?: string }>();
+      if (server !== undefined) context.env = await variablesFor(context.env, server);
+    });
   for (const [title, commands] of groups) {
     program.commandsGroup(title);
     for (const add of commands) add(program, context);
   }
   return program;
-}
-
-function readVersion(): string {
-  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(manifest) as { version: string }).version;
 }

@@ -42,6 +42,27 @@ export async function findServer(env: Environment): Promise<Server> {
   return stack ?? { url: defaultUrl, token: null, source: 'none' };
 }
 
+/**
+ * The variables under which the server at `address` is the one to use; the host of one that was logged in to will do.
+ * @throws CliError when the host fits none of them, or several.
+ */
+export async function variablesFor(env: Environment, address: string): Promise<Environment> {
+  const url = await knownUrl(env, address);
+  // A token that was given for another server must not reach this one.
+  const isTheirs = env.ASSAY_URL === undefined || trimSlash(env.ASSAY_URL) === url;
+  return { ...env, ASSAY_URL: url, ASSAY_TOKEN: isTheirs ? env.ASSAY_TOKEN : undefined };
+}
+
+async function knownUrl(env: Environment, address: string): Promise<string> {
+  if (/^https?:\/\//.test(address)) return parseServerUrl(address);
+  const urls = Object.keys((await readHosts(env)).hosts);
+  const [url, other] = urls.filter((known) => [new URL(known).host, new URL(known).hostname].includes(address));
+  if (url !== undefined && other === undefined) return url;
+  const found = url === undefined ? 'no server that you are logged in to' : 'several servers that you are logged in to';
+  const choice = urls.length === 0 ? 'log in with "assay login URL" first' : `expected one of ${urls.join(', ')}`;
+  throw new CliError(`--server ${address} names ${found}; ${choice}.`);
+}
+
 function withKnownToken(url: string, env: Environment, hosts: Hosts, stack: Server | null): Server {
   if (env.ASSAY_TOKEN) return { url, token: env.ASSAY_TOKEN, source: 'ASSAY_TOKEN' };
   const known = hosts.hosts[url];
@@ -96,7 +117,16 @@ export function cachePath(env: Environment): string {
   return join(env.XDG_CACHE_HOME ?? join(env.HOME ?? homedir(), '.cache'), 'assay');
 }
 
-export function trimSlash(url: string): string {
+/** An address as a key of the stored logins. @throws CliError */
+export function parseServerUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || !['http:', 'https:'].includes(url.protocol) || url.username !== '') {
+    throw new CliError(`Found "${text}"; expected the server's address, for example https://assay.example.org.`);
+  }
+  return trimSlash(`${url.origin}${url.pathname}`);
+}
+
+function trimSlash(url: string): string {
   return url.replace(/\/+$/, '');
 }
 

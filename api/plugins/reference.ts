@@ -17,6 +17,7 @@ const description = [
   'Every model ships with its assay: the commit, the data, the environment and the numbers that prove it.',
   'Send `Authorization: Bearer assay_…`. Errors are `application/problem+json` with a stable `type`. Lists are paged by',
   '`cursor`. Every POST that creates understands `Idempotency-Key`. Nothing is allowed unless a role has the permission.',
+  'The command line of this very server: `npm install -g URL/assay.tgz`, where URL is the address of this page without its path.',
 ].join(' ');
 
 interface OpenApiOperation {

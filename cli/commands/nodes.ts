@@ -55,7 +55,7 @@ async function list(context: Context, options: ListOptions): Promise<void> {
   const client = await connectClient(context);
   const nodes = await client.nodes.list(options.all ? { all: 'true' } : {});
   if (options.json) return terminal.write(formatJson(nodes));
-  if (nodes.items.length === 0) return terminal.note('No node is registered; start one with "npm start".');
+  if (nodes.items.length === 0) return terminal.note('No node is registered; whoever runs the server starts one.');
   const rows = nodes.items.map((node) => rowOf(context, node));
   terminal.write(formatTable(terminal, columns, rows));
 }

@@ -5,6 +5,7 @@ import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { formatSize } from '#cli/show/quantities.ts';
+import { installation } from '#cli/installation.ts';
 import { cachePath, type Environment } from '#cli/settings.ts';
 
 export interface Check {
@@ -28,8 +29,8 @@ export function checkMachine(env: Environment): Promise<Check[]> {
     checkVenv(env),
     checkGit(env),
     checkUv(env),
-    checkTemporal(env),
-    checkDocker(env),
+    // What only a server needs is of no interest where none can be started.
+    ...(installation.isClientOnly ? [] : [checkTemporal(env), checkDocker(env)]),
     checkDisk(env),
   ]);
 }

@@ -110,6 +110,7 @@ async function createDeps(connection: Connection, home: string, overrides: Parti
       offer: { kind: 'process' },
       temporalUi: { url: 'http://localhost:8233', namespace: 'assay' },
       temporaryDir: join(home, 'tmp'),
+      cacheDir: join(home, 'cache'),
       uploadBytesMax: 1024 * 1024,
     },
     ...overrides,

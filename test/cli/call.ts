@@ -27,6 +27,7 @@ export async function callCli(words: readonly string[], options: CallOptions = {
     env: { PATH: process.env.PATH, ...options.env },
     terminal,
     stdin,
+    asJson: words.includes('--json'),
   });
   process.exitCode = undefined;
   const code = await program.parseAsync(words, { from: 'user' }).then(

@@ -5,7 +5,7 @@ import { callCli } from './call.ts';
 import { createRecordingTerminal } from './terminals.ts';
 
 const terminal = createRecordingTerminal({ columns: 100 });
-const program = createProgram({ cwd: '/', env: {}, terminal, stdin: process.stdin });
+const program = createProgram({ cwd: '/', env: {}, terminal, stdin: process.stdin, asJson: false });
 
 function withSubcommands(command: Command, path: string): [string, Command][] {
   return [[path, command], ...command.commands.flatMap((child) => withSubcommands(child, `${path} ${child.name()}`))];
