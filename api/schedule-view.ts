@@ -33,8 +33,10 @@ export function scheduleView(row: ScheduleRow, next: Date[] | null, lastTick: Ti
 }
 
 /** `At 03:00, only on Monday (Europe/Berlin)`. Day and weekday both have to hold, as Temporal has it. */
-function inWords({ cron, timezone }: ScheduleRow): string {
-  return `${cronstrue.toString(cron, { use24HourTimeFormat: true, logicalAndDayFields: true })} (${timezone})`;
+export function inWords({ cron, timezone }: Pick<ScheduleRow, 'cron' | 'timezone'>): string {
+  // A list with a star is the star, which the library has no words for.
+  const plain = cron.split(/\s+/).map((field) => (field.split(',').includes('*') ? '*' : field));
+  return `${cronstrue.toString(plain.join(' '), { use24HourTimeFormat: true, logicalAndDayFields: true })} (${timezone})`;
 }
 
 export function timeView({ timezone }: ScheduleRow, at: Date): { at: string; local: string } {

@@ -135,7 +135,7 @@ export async function createSchedule(
 
 async function requireRoom(tx: Transaction, projectId: string): Promise<void> {
   // The project's row is locked so that two requests at once do not both find room.
-  await tx.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('update');
+  await tx.select({ id: projects.id }).from(projects).where(eq(projects.id, projectId)).for('no key update');
   const found = await tx
     .select({ id: schedules.id })
     .from(schedules)

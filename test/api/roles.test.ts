@@ -139,10 +139,16 @@ test('what belongs to another project is answered as if it did not exist', async
     setSecret: { value: 'x' },
     resolveRun: { action: 'retry' },
     promote: { version: 1 },
+    createSchedule: { name: 'nightly', cron: '@daily' },
+    backfillSchedule: { from: '2026-01-01T00:00:00Z', to: '2026-01-01T00:00:00Z' },
+  };
+  const queries: Record<string, string> = {
+    sendBundle: `?commit=${'a'.repeat(40)}`,
+    listScheduleTimes: '?from=2026-01-01T00:00:00Z&to=2026-01-01T00:00:00Z',
   };
   for (const [name, route] of owned) {
     const path = route.path.replace(/:(\w+)/g, (_, key: string) => values[key] ?? 'x').replace('*', 'model/a.bin');
-    const query = name === 'sendBundle' ? `?commit=${'a'.repeat(40)}` : '';
+    const query = queries[name] ?? '';
     const options = {
       ...(route.body === undefined ? {} : { body: bodies[name] ?? {} }),
       ...(route.rawBody === undefined ? {} : { bytes: Buffer.alloc(1) }),

@@ -18,7 +18,7 @@ const base = { kind: 'image', reference: 'python@sha256:abc', digest: 'sha256:ab
 
 async function recipeOf(facts: Record<string, unknown>) {
   const terminal = createRecordingTerminal();
-  const context: Context = { cwd: shop.dir, env: {}, terminal, stdin: process.stdin };
+  const context: Context = { cwd: shop.dir, env: {}, terminal, stdin: process.stdin, asJson: false };
   const lock = createFrozenLock(['numpy==1.26.4']).text;
   const client = { runs: { openLock: () => Promise.resolve(new Response(lock)) } } as unknown as Client;
   const run = { id: 'id', label: 'digits/4', steps: [{ name: 'build-environment', facts }], config: null };

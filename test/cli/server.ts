@@ -24,8 +24,8 @@ export interface CliServer {
   close: () => Promise<void>;
 }
 
-export async function startCliServer(): Promise<CliServer> {
-  const api = await createTestApi();
+export async function startCliServer(overrides: Parameters<typeof createTestApi>[0] = {}): Promise<CliServer> {
+  const api = await createTestApi(overrides);
   const url = await api.app.listen({ host: '127.0.0.1', port: 0 });
   const home = await mkdtemp(join(tmpdir(), 'assay-cli-'));
   const env = { HOME: home, ASSAY_URL: url, ASSAY_TOKEN: api.tokens.ml };

@@ -53,7 +53,7 @@ beforeAll(async () => {
   project = await makeProject();
 }, 300_000);
 afterAll(async () => {
-  await server.kill('SIGTERM');
+  await server.end('SIGTERM');
   await run('chmod', ['-R', 'u+w', dir]);
   await rm(dir, { recursive: true, force: true });
 }, 60_000);

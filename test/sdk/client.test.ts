@@ -44,6 +44,17 @@ test('a project is made, a run submitted, found page by page and cancelled', asy
   expect((await client.runs.get('sdk/3')).label).toBe('sdk/3');
 });
 
+test('a schedule is taken, listed and triggered while Temporal can not be reached', async () => {
+  await client.projects.create({ name: 'recurring' });
+  const made = await client.schedules.create('recurring', { name: 'nightly', cron: '@daily', ref: 'a'.repeat(40) });
+  expect(made).toMatchObject({ words: 'At 00:00 (UTC)', next: null, trouble: null });
+  expect((await client.schedules.list('recurring')).items).toEqual([made]);
+  expect((await client.schedules.trigger('recurring', 'nightly')).trigger).toMatchObject({ schedule: 'nightly' });
+  const range = { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' };
+  await expect(client.schedules.backfill('recurring', 'nightly', range)).rejects.toMatchObject({ code: 'unavailable' });
+  await client.schedules.delete('recurring', 'nightly');
+});
+
 test('a refusal is an ApiError with the whole problem', async () => {
   const error = await client.runs.get('sdk/99').catch((caught: unknown) => caught);
   expect(error).toBeInstanceOf(ApiError);

@@ -1,5 +1,5 @@
 // Writes the histories that test/workflows/replay.test.ts replays, from real runs on a real stack. To be run by hand when
-// the story of a run changes on purpose: node test/support/save-histories.ts
+// the story of a run changes on purpose: node test/support/save-histories.ts, with names for some of them only
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { freePort } from '#embedded/ports.ts';
+import { mirrorId } from '#schedules/mirror.ts';
 import type { Client } from '#sdk/client.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
 import { type AssayProcess, assayProcess, servicesOf } from './assay-process.ts';
@@ -88,6 +89,29 @@ function withoutMachine(history: object): object {
   }) as object;
 }
 
+/** Saves how the workflow went, once it has ended. */
+async function save(name: string, workflowId: (client: TemporalClient) => Promise<string>): Promise<void> {
+  const connection = await Connection.connect({ address: (await servicesOf(home)).temporal });
+  const client = new TemporalClient({ connection, namespace: 'assay' });
+  const handle = client.workflow.getHandle(await workflowId(client));
+  await until(async () => (await handle.describe()).status.name !== 'RUNNING');
+  const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as { events: unknown[] };
+  await connection.close();
+  await writeFile(join(folder, `${name}.json`), `${JSON.stringify(withoutMachine(history))}\n`);
+  process.stdout.write(`${name}: ${history.events.length} events\n`);
+}
+
+/** Lets Temporal fire a schedule now and answers the id of its workflow. */
+async function fire(client: TemporalClient, scheduleId: string): Promise<string> {
+  const handle = client.schedule.getHandle(mirrorId(scheduleId));
+  await handle.trigger();
+  const newest = async () => (await handle.describe()).info.recentActions.at(-1)?.action.workflow.workflowId;
+  await until(async () => (await newest()) !== undefined);
+  return (await newest()) ?? '';
+}
+
+const asked = process.argv.slice(2);
+const isAsked = (name: string) => asked.length === 0 || asked.includes(name);
 const home = await mkdtemp(join(tmpdir(), 'assay-histories-'));
 await chmod(home, 0o711);
 await writeFile(join(home, 'node-id'), 'node-1\n');
@@ -95,19 +119,18 @@ await mkdir(folder, { recursive: true });
 const assay = assayProcess(home, await freePort());
 await assay.start();
 try {
-  for (const { name, projectFile, act } of scenarios) {
+  for (const { name, projectFile, act } of scenarios.filter((scenario) => isAsked(scenario.name))) {
     const commit = await sendProject(assay, name, { 'assay.yaml': projectFile });
     const client = assay.client();
     const { id } = await client.runs.submit(name, { commit });
     await act?.(assay, client, id);
     await until(async () => ['succeeded', 'failed', 'cancelled'].includes((await client.runs.get(id)).status), 120_000);
-    const connection = await Connection.connect({ address: (await servicesOf(home)).temporal });
-    const handle = new TemporalClient({ connection, namespace: 'assay' }).workflow.getHandle(runWorkflowId(id, 1));
-    await until(async () => (await handle.describe()).status.name !== 'RUNNING');
-    const history = JSON.parse(historyToJSON(await handle.fetchHistory())) as { events: unknown[] };
-    await connection.close();
-    await writeFile(join(folder, `${name}.json`), `${JSON.stringify(withoutMachine(history))}\n`);
-    process.stdout.write(`${name}: ${history.events.length} events\n`);
+    await save(name, async () => runWorkflowId(id, 1));
+  }
+  if (isAsked('ticked')) {
+    const commit = await sendProject(assay, 'ticked', { 'assay.yaml': threeStages });
+    const schedule = await assay.client().schedules.create('ticked', { name: 'nightly', cron: '@daily', ref: commit });
+    await save('ticked', (client) => fire(client, schedule.id));
   }
 } finally {
   await assay.end('SIGTERM');

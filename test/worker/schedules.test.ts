@@ -88,6 +88,7 @@ describe("Temporal's schedule", () => {
     await until(() => shows(id, '"paused":false,"note":"Version 1 of'));
     await handleOf(id).delete();
     await until(() => shows(id, 'Version 1 of'));
+    expect((await handleOf(id).describe()).state.paused).toBe(false);
   });
 
   it('that Temporal refuses is marked with its words and does not keep others from theirs', async () => {
@@ -170,32 +171,39 @@ describe('a tick of the clock', () => {
     }
   });
 
-  it('follows the clocks of its zone through both changes of time', async () => {
-    const projectId = await insertProject(workers.db);
-    const id = await insertSchedule(workers.db, projectId, {
-      cron: '30 2 * * *',
-      timezone: 'Europe/Berlin',
-    });
+  // As Temporal computes it.
+  it.each([
+    [
+      'a time that spring leaves out is left out',
+      '30 2 * * *',
+      'Europe/Berlin',
+      ['2026-03-28T00:00:00Z', '2026-03-31T00:00:00Z'],
+      ['2026-03-28T01:30:00.000Z', '2026-03-30T00:30:00.000Z'],
+    ],
+    [
+      'of a time that autumn repeats the second counts east of Greenwich',
+      '30 2 * * *',
+      'Europe/Berlin',
+      ['2026-10-24T00:00:00Z', '2026-10-27T00:00:00Z'],
+      ['2026-10-24T00:30:00.000Z', '2026-10-25T01:30:00.000Z', '2026-10-26T01:30:00.000Z'],
+    ],
+    [
+      'and both count west of it',
+      '30 1 * * *',
+      'America/New_York',
+      ['2026-11-01T00:00:00Z', '2026-11-02T00:00:00Z'],
+      ['2026-11-01T05:30:00.000Z', '2026-11-01T06:30:00.000Z'],
+    ],
+  ] as const)('follows the clocks of its zone: %s', async (_what, cron, timezone, [start, end], expected) => {
+    const id = await insertSchedule(workers.db, await insertProject(workers.db), { cron, timezone });
     await until(() => shows(id, 'Version 1 of'));
     await changeScheduleRow(workers.db, id, { catchUpSeconds: 400 * 86_400 });
-    const overlap = ScheduleOverlapPolicy.ALLOW_ALL;
-    await handleOf(id).backfill([
-      { start: new Date('2026-03-28T00:00:00Z'), end: new Date('2026-03-31T00:00:00Z'), overlap },
-      { start: new Date('2026-10-24T00:00:00Z'), end: new Date('2026-10-27T00:00:00Z'), overlap },
-    ]);
-    const expected = [
-      '2026-03-28T01:30:00.000Z',
-      // The 29th has no half past two.
-      '2026-03-30T00:30:00.000Z',
-      '2026-10-24T00:30:00.000Z',
-      // The 25th has two, and the second counts.
-      '2026-10-25T01:30:00.000Z',
-      '2026-10-26T01:30:00.000Z',
-    ];
-    const inRange = async () =>
-      (await ticksOf(workers.db, id)).filter(({ nominalAt }) => nominalAt < '2026-10-27').map((tick) => tick.nominalAt);
+    const range = { start: new Date(start), end: new Date(end), overlap: ScheduleOverlapPolicy.ALLOW_ALL };
+    await handleOf(id).backfill(range);
+    const inRange = async () => (await ticksOf(workers.db, id)).filter(({ nominalAt }) => nominalAt < end);
     await until(async () => (await inRange()).length >= expected.length);
-    expect(await inRange()).toEqual(expected);
+    expect((await inRange()).map(({ nominalAt }) => nominalAt)).toEqual(expected);
+    for (const { nominalAt, run } of await inRange()) expect(isoOf(run?.asOf ?? '')).toBe(nominalAt);
   });
 });
 
