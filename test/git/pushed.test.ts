@@ -83,7 +83,7 @@ describe.skipIf(!hasOpenssl())('the heads of a remote', () => {
     repository.git(['tag', '-f', 'v1']);
     const head = repository.git(['rev-parse', 'HEAD']);
     const heads = await open.remoteHeads(project, `${server.origin}/repository/.git`);
-    expect(new Map([...heads])).toEqual(
+    expect(heads).toEqual(
       new Map([
         ['main', head],
         ['topic/ü', head],

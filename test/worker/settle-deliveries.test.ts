@@ -57,7 +57,7 @@ describe.skipIf(!hasOpenssl())('a delivery that was taken in', () => {
     ['[skip ml] in the body of the message', yaml('{ push: [main] }'), 'try\n\nMore words. [Skip ML]', '[skip ml]'],
     ['triggers that are no map', yaml('[main]'), 'try', 'assay.yaml:2'],
     ['no YAML', 'a: [', 'try', 'assay.yaml:1'],
-    ['a file that is too large', `# ${'x'.repeat(1100 * 1024)}\n`, 'try', 'too large to be read'],
+    ['a file that is too large', `# ${'x'.repeat(1100 * 1024)}\n`, 'try', 'make it smaller'],
   ])('is ignored with the reason: %s', async (_title, text, message, reason) => {
     const project = await pushes.project();
     const commit = await pushes.commit(text, message);

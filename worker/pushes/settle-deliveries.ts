@@ -23,9 +23,7 @@ import { startTicking } from '#worker/ticking.ts';
 
 const everyMs = 500;
 const projectsMax = 8;
-const batchMax = 40;
-/** Commits that are read while one before them is settled. */
-const aheadMax = 4;
+const batchMax = 20;
 /**
  * Both together stay below the lease. Waiting for a fetch ends, the fetch itself goes on, and a later attempt finds its
  * commit. After `batchMs` what is left of a batch is given back.
@@ -83,14 +81,13 @@ async function settleSome(deps: SettleDeps, projectId: string, signal: AbortSign
   const { pool } = deps.connection;
   const taken = await takeDueDeliveries(pool, projectId, { max: batchMax, leaseSeconds });
   const end = performance.now() + batchMs;
-  const verdictOf = readingAhead(taken, (delivery) => judge(deps, delivery, signal));
   for (const [at, delivery] of taken.entries()) {
     if (signal.aborted || performance.now() > end) {
       await giveBack(deps, taken.slice(at));
       break;
     }
     try {
-      await settleDelivery(pool, delivery, await verdictOf(at));
+      await settleDelivery(pool, delivery, await judge(deps, delivery, signal));
     } catch (error) {
       if (signal.aborted) await giveBack(deps, taken.slice(at));
       else await putOff(deps, error, isOfCommit(error) ? [delivery] : taken.slice(at));
@@ -98,21 +95,6 @@ async function settleSome(deps: SettleDeps, projectId: string, signal: AbortSign
     }
   }
   return taken.length;
-}
-
-/** Starts on the next few while one is waited for; what nobody waits for any more changes nothing. */
-function readingAhead<T>(deliveries: readonly DueDelivery[], read: (delivery: DueDelivery) => Promise<T>) {
-  const started: Promise<T>[] = [];
-  return async (at: number): Promise<T> => {
-    for (const delivery of deliveries.slice(started.length, at + aheadMax)) {
-      const reading = read(delivery);
-      reading.catch(() => undefined);
-      started.push(reading);
-    }
-    const reading = started[at];
-    if (reading === undefined) throw new TypeError('deliveries are settled in their order');
-    return await reading;
-  };
 }
 
 async function giveBack({ connection }: SettleDeps, left: readonly DueDelivery[]): Promise<void> {
