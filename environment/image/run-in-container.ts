@@ -129,19 +129,20 @@ async function follow(container: Docker.Container, command: ContainerCommand, do
   const out = new PassThrough();
   const err = new PassThrough();
   try {
-    // Attached and waited for before it starts, so that nothing of it is missed.
+    // Attached before it starts, so that nothing of its output is missed.
     const stream = await container.attach({ stream: true, stdout: true, stderr: true });
     container.modem.demuxStream(stream, out, err);
     stream.once('end', () => [out, err].forEach((one) => one.end()));
     stream.once('close', () => [out, err].forEach((one) => one.end()));
     stream.once('error', (error) => [out, err].forEach((one) => one.destroy(error)));
-    const ended = container.wait({ condition: 'next-exit' }) as Promise<{ StatusCode: number }>;
+    // A start that is refused is what is reported; the output then ends with the container.
     const texts = Promise.all([collect(out), collect(err, onLine)]);
-    // A start that is refused is what is reported; these then end with the container.
-    ended.catch(() => undefined);
     texts.catch(() => undefined);
     await container.start();
-    const [{ StatusCode: exitCode }, [stdout, stderr]] = await Promise.all([ended, texts]);
+    const [{ StatusCode: exitCode }, [stdout, stderr]] = await Promise.all([
+      container.wait() as Promise<{ StatusCode: number }>,
+      texts,
+    ]);
     signal?.throwIfAborted();
     if (timeout.aborted) throw new Error(`It took longer than ${buildTimeoutMs / 60_000} minutes.`);
     if (exitCode !== 0) await refuseExhausted(container, command, stderr, doing);

@@ -82,7 +82,7 @@ describe.skipIf(docker === null)('environments in images (skipped: no Docker eng
     await shop.docker.getImage(facts.image ?? '').remove({ force: true });
     const node = await nodeAt();
     const [one, other] = await Promise.all([1, 2].map(() => node.use(environmentKey, noTree, quiet)));
-    expect([one, other].map((shared) => shared?.hit).sort()).toEqual([false, true]);
+    expect([one, other].filter((shared) => shared?.hit)).toHaveLength(1);
     const found = one && 'image' in one ? one.image : '';
     expect(other).toMatchObject({ image: found });
     images.add(found);

@@ -31,6 +31,17 @@ test('nothing set gives the embedded stack on loopback under the home folder', (
   });
 });
 
+test('images are built on an official Python with half of the machine unless told otherwise', () => {
+  expect(configOf({}).images).toMatchObject({ base: 'python:{python}-slim-bookworm', loginsFile: null });
+  const told = { ASSAY_DOCKER_BASE: 'registry.test/py:{python}', ASSAY_DOCKER_BUILD_MEMORY_GIB: '4' };
+  expect(configOf({ ...told, ASSAY_DOCKER_BUILD_CPUS: '3' }).images).toEqual({
+    base: 'registry.test/py:{python}',
+    buildCpus: 3,
+    buildMemoryBytes: 4 * 1024 ** 3,
+    loginsFile: null,
+  });
+});
+
 test('the configuration is frozen through and through', () => {
   const config = configOf({});
   expect(Object.isFrozen(config)).toBe(true);
