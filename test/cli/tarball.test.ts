@@ -13,6 +13,8 @@ import { commitAll, git } from './server.ts';
 
 const repository = resolve(import.meta.dirname, '../..');
 const run = promisify(execFile);
+/** Each test starts the command line several times, and npm once more. */
+const timeout = 180_000;
 
 let dir: string;
 let server: AssayProcess;
@@ -124,7 +126,7 @@ async function call(words: string[], options: { input?: string; cwd?: string; en
   return { code: code as number | null, out, err } satisfies Result;
 }
 
-describe('the package that a server hands out', () => {
+describe('the package that a server hands out', { timeout }, () => {
   it('says its version and what can be done with it', async () => {
     expect(await call(['--version'])).toEqual({ code: 0, out: expect.stringMatching(/^\d\S+\+\w{12}\n$/), err: '' });
     const { out } = await call(['--help']);
@@ -164,7 +166,7 @@ interface Lock {
   packages: Record<string, { version: string } | undefined>;
 }
 
-describe('a colleague', () => {
+describe('a colleague', { timeout }, () => {
   it('logs in with a token from a pipe, which only they can read afterwards', async () => {
     const token = await readFile(join(server.home, 'token'), 'utf8');
     const { code, out } = await call(['login', server.url, '--token-stdin'], { input: token });
