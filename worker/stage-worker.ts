@@ -12,6 +12,7 @@ import type { StageDeps } from '#activities/stage/watch.ts';
 import { createWatches } from '#activities/stage/watches.ts';
 import { createContext } from '#environment/context.ts';
 import { nodeQueue, poolQueue } from '#workflows/messages.ts';
+import { startDiskGuard } from './node/disk-guard.ts';
 import { holdLease, leaseMs, type NodeIdentity } from './node/node.ts';
 import { adoptLaunches, startNodeReconciler } from './node/node-reconciler.ts';
 import { installRuntime, orClose, type RunningWorker, throttle, type WorkerDeps } from './temporal/runtime.ts';
@@ -21,6 +22,8 @@ export interface StageWorkerDeps extends WorkerDeps {
   node: NodeIdentity;
   secretsKey: KeyObject;
   logBytesMax: number;
+  /** Null takes the larger of 1 GiB and 2 % of the disk. */
+  diskReserveBytes: number | null;
 }
 
 /** Polls its pool's queue and its own; registers the node and adopts its stages before it takes anything. */
@@ -45,6 +48,8 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     return await holdLease(connection.db, node, log);
   });
   const reconciler = startNodeReconciler(reconcile);
+  const { workDir } = stageDeps;
+  const diskGuard = startDiskGuard({ runner, workDir, reserveBytes: deps.diskReserveBytes, log });
   const activities = createStageActivities(stageDeps);
   const shared = {
     connection: native,
@@ -67,8 +72,9 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     maxConcurrentActivityTaskExecutions: 100,
     maxConcurrentActivityTaskPolls: 2,
   };
-  const workers = await orClose([{ close: () => reconciler.stop() }, { close: () => lease.stop() }, native], () =>
-    Promise.all([Worker.create(onPool), Worker.create(onNode)]),
+  const workers = await orClose(
+    [{ close: () => reconciler.stop() }, { close: () => diskGuard.stop() }, { close: () => lease.stop() }, native],
+    () => Promise.all([Worker.create(onPool), Worker.create(onNode)]),
   );
   const running = Promise.all(workers.map((worker) => worker.run()));
   return {
@@ -77,6 +83,7 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
       drain.abort();
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
       await running;
+      await diskGuard.stop();
       await reconciler.stop();
       await lease.stop();
       await runner.close();
