@@ -87,7 +87,7 @@ if os.environ["ASSAY_ATTEMPT"] == "1": time.sleep(600)
       return first !== undefined;
     });
     expect((await workers.finished(runId)).status).toBe('succeeded');
-    const rows = await workers.db.select().from(attempts).where(eq(attempts.runId, runId));
-    expect(rows.map(({ fence }) => fence).toSorted()).toEqual([1, 2]);
+    const rows = await workers.db.select().from(attempts).where(eq(attempts.runId, runId)).orderBy(attempts.fence);
+    expect(rows.map(({ fence }) => fence)).toEqual([1, 2]);
   });
 });
