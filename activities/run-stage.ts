@@ -24,6 +24,7 @@ import { outcomeOf } from './inspect-attempt.ts';
 import { persevere } from './persevere.ts';
 import type { StageExit, StageHandle } from './runners/runner.ts';
 import { type Collected, collectStageOutputs } from './stage/collect.ts';
+import { readDiskStop } from './stage/disk-stop.ts';
 import { launchFailure } from './stage/launch-failure.ts';
 import { launchStage } from './stage/launch.ts';
 import { type LogPump, startLogPump } from './stage/log-pump.ts';
@@ -143,7 +144,10 @@ async function conclude(
     succeeded ? collect(watch) : { collected: null, refusal: null },
     persevere(() => pump.finish()),
   ]);
-  const failure = refusal ?? failureOfExit(watch, exit, timedOut, collected?.missing ?? [], pump.tail());
+  const failure =
+    refusal ??
+    (succeeded ? null : await failureOfDisk(watch, pump.tail())) ??
+    failureOfExit(watch, exit, timedOut, collected?.missing ?? [], pump.tail());
   const end = endOf(exit, collected?.notes ?? []);
   const recorded =
     failure === null && collected !== null
@@ -177,6 +181,20 @@ async function collect({ deps, space, config, stage }: Watch): Promise<Collectin
     if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
     return refuse('resources', `${stage.name} exited 0, but its outputs could not be stored: the disk is full.`);
   }
+}
+
+/** The guard of the node's disk killed it. */
+async function failureOfDisk({ space, stage }: Watch, logTail: readonly string[]): Promise<Failure | null> {
+  const sentence = await persevere(() => readDiskStop(space.folder));
+  return sentence === null
+    ? null
+    : {
+        class: 'resources',
+        sentence: `${stage.name} ${sentence}`,
+        step: stage.name,
+        logTail: [...logTail],
+        exitCode: null,
+      };
 }
 
 function failureOfExit(

@@ -139,6 +139,7 @@ async function startWorkers(
     node,
     secretsKey: secrets.sealingKey,
     logBytesMax: config.logs.attemptBytesMax,
+    diskReserveBytes: config.diskReserveBytes,
   });
   try {
     const control = { ...shared, mirrors, hosts: hostAccess(config), secretsKey: secrets.sealingKey };

@@ -76,6 +76,7 @@ async function startWorker(role: Role, config: TeamConfig, secrets: Secrets): Pr
           node: await identifyNode(config.home, config.pool),
           secretsKey: secrets.sealingKey,
           logBytesMax: config.logs.attemptBytesMax,
+          diskReserveBytes: config.diskReserveBytes,
         }),
     };
     const worker = await start[role]();

@@ -14,6 +14,7 @@ import { createWatches } from '#activities/stage/watches.ts';
 import { createContext } from '#environment/context.ts';
 import { nodeQueue, poolQueue } from '#workflows/messages.ts';
 import { type Duty, putAsideIfFailing } from '#db/nodes.ts';
+import { startDiskGuard } from './node/disk-guard.ts';
 import { holdLease, type Lease, leaseMs } from './node/lease.ts';
 import type { NodeIdentity } from './node/node.ts';
 import { createPoolPolling, type PoolPolling } from './node/pool-polling.ts';
@@ -26,6 +27,8 @@ export interface StageWorkerDeps extends WorkerDeps {
   node: NodeIdentity;
   secretsKey: KeyObject;
   logBytesMax: number;
+  /** Null takes the larger of 1 GiB and 2 % of the disk. */
+  diskReserveBytes: number | null;
 }
 
 /** An orderly stop of the worker waits for its stages so long, then kills them. */
@@ -50,6 +53,8 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
   });
   lease = held;
   const reconciler = startNodeReconciler(reconcile);
+  const { workDir } = stageDeps;
+  const diskGuard = startDiskGuard({ runner, workDir, reserveBytes: deps.diskReserveBytes, log });
   const shared = {
     connection: native,
     namespace: deps.temporal.namespace,
@@ -76,7 +81,13 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     maxConcurrentActivityTaskExecutions: 100,
     maxConcurrentActivityTaskPolls: 2,
   };
-  const worker = await orClose([{ close: () => reconciler.stop() }, { close: () => held.stop() }, native], async () => {
+  const opened = [
+    { close: () => reconciler.stop() },
+    { close: () => diskGuard.stop() },
+    { close: () => held.stop() },
+    native,
+  ];
+  const worker = await orClose(opened, async () => {
     const created = await Worker.create(onNode);
     if (held.duty.state === 'active') await polling.set(true);
     return created;
@@ -93,6 +104,7 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
       const closed = polling.set(false);
       if (worker.getState() === 'RUNNING') worker.shutdown();
       await Promise.all([running, closed]);
+      await diskGuard.stop();
       await reconciler.stop();
       await held.stop();
       await runner.close();

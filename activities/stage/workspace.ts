@@ -58,6 +58,11 @@ function temporaryFolder(workDir: string, launch: string): string {
   return join(dirname(workDir), 'tmp', name);
 }
 
+/** Everything below which a launch has files of its own. */
+export function workspaceFolders(workDir: string, launch: string): string[] {
+  return [join(workDir, launch), temporaryFolder(workDir, launch)];
+}
+
 /** Everything a launch has on disk; what does not exist is no error. The folder goes last, because it is what is listed. */
 export async function removeWorkspace(workDir: string, launch: string): Promise<void> {
   await removeTree(temporaryFolder(workDir, launch));

@@ -12,6 +12,7 @@ import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
 import type { Runner } from '#activities/runners/runner.ts';
 import { ensureBuilder, ensureStageUser } from '#activities/runners/stage-user.ts';
+import type { RunnerOffer } from '#core/network.ts';
 import { isFinished } from '#core/run.ts';
 import { connect, type Database } from '#db/connect.ts';
 import { newId } from '#db/ids.ts';
@@ -41,8 +42,12 @@ export interface TestWorkersOptions {
   stage?: boolean;
   /** Ids of accelerators, one for each slot. */
   devices?: string[];
+  /** Free space below which the largest stage is stopped. Default: 1, which is never. */
+  diskReserveBytes?: number;
   /** What the workers get in place of the database, for example one that fails at times. */
   database?: (db: Database) => Database;
+  /** How the server says it runs stages. */
+  offer?: RunnerOffer;
   /** The same for what runs the stages. */
   runner?: (runner: Runner) => Runner;
 }
@@ -80,7 +85,7 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     },
     nodeDir: join(home, 'node'),
     publicUrl: 'http://127.0.0.1:7410',
-    offer: { kind: 'process' as const },
+    offer: options.offer ?? { kind: 'process' as const },
     log,
   };
   const stageUser = await ensureStageUser();
@@ -100,7 +105,15 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   });
   const bundle = await bundleWorkflows();
   const startControl = () => startControlWorker({ ...shared, mirrors, hosts, secretsKey }, bundle);
-  const startStage = () => startStageWorker({ ...shared, runner, node, secretsKey, logBytesMax: 64 * 2 ** 20 });
+  const startStage = () =>
+    startStageWorker({
+      ...shared,
+      runner,
+      node,
+      secretsKey,
+      logBytesMax: 64 * 2 ** 20,
+      diskReserveBytes: options.diskReserveBytes ?? 1,
+    });
   const running: RunningWorker[] = [...(options.stage === false ? [] : [await startStage()]), await startControl()];
 
   async function createProject(name: string, files: Record<string, string>) {

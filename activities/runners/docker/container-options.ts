@@ -70,12 +70,17 @@ export function containerOptions(spec: StageSpec, launch: Launch, setting: Conta
   };
 }
 
+/** What the container has as /tmp; below the workspace, where what it takes is counted and removed. */
+export function temporaryOf({ files }: StageSpec): string {
+  return join(files.root, '.container-tmp');
+}
+
 /** Every directory at its own path, so that variables mean the same inside; /tmp on the disk, because a tmpfs is memory. */
-function mountsOf({ files }: StageSpec, launch: Launch): MountSettings[] {
-  const { root, writable } = files;
+function mountsOf(spec: StageSpec, launch: Launch): MountSettings[] {
+  const { root, writable } = spec.files;
   const below = writable.filter((path) => path !== root);
   return [
-    bind(join(launch.directory, 'tmp'), '/tmp', false),
+    bind(temporaryOf(spec), '/tmp', false),
     bind(root, root, !writable.includes(root)),
     ...below.map((path) => bind(path, path, false)),
     bind(join(launch.directory, 'io'), ioMount, false),

@@ -16,7 +16,7 @@ import { type Launch, readExit, readLog, readStats } from '#activities/runners/l
 import type { Runner, StageHandle, StageSpec } from '#activities/runners/runner.ts';
 import type { StageUser } from '#activities/runners/stage-user.ts';
 import { keepCarried, startCarrier, stopCarrier } from './carrier.ts';
-import { containerOptions, labels } from './container-options.ts';
+import { containerOptions, labels, temporaryOf } from './container-options.ts';
 import { ask, hasStatus, isAway, orNull } from './engine.ts';
 import { makeFolders, noteStart, noteStarted, readGraceMs, readStop, writeStop } from './launch-files.ts';
 import { explainStart } from './start-failure.ts';
@@ -112,7 +112,7 @@ async function begin(parts: Parts, launch: Launch, spec: StageSpec): Promise<voi
   }
   const { image } = spec;
   const user = stageUser ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-  await Promise.all([noteStart(launch, spec.graceMs), makeFolders(launch, user)]);
+  await Promise.all([noteStart(launch, spec.graceMs), makeFolders(launch, temporaryOf(spec), user)]);
   const create = async () => {
     const network = await parts.networks.prepare(spec.network);
     await ask(() => docker.createContainer(containerOptions(spec, launch, { image, node, user, network })));

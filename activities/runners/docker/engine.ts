@@ -66,7 +66,7 @@ export async function ask<T>(call: () => Promise<T>, boundMs = answerMs): Promis
 }
 
 /** Asks again while the engine is away. Rejects with the reason of `abort`, and with everything else at once. */
-export async function askUntilAnswered<T>(call: () => Promise<T>, abort?: AbortSignal): Promise<T> {
+async function askUntilAnswered<T>(call: () => Promise<T>, abort?: AbortSignal): Promise<T> {
   let pauseMs = pausesMs.first;
   for (;;) {
     try {

@@ -20,9 +20,15 @@ export interface StopRequest {
 
 const stateFile = (launch: Launch, name: string): string => join(stateDirectoryOf(launch), name);
 
-export async function makeFolders(launch: Launch, user: { uid: number; gid: number }): Promise<void> {
-  const temporary = join(launch.directory, 'tmp');
-  await Promise.all([mkdir(temporary, { mode: 0o700 }), mkdir(join(launch.directory, 'io'), { mode: 0o711 })]);
+export async function makeFolders(
+  launch: Launch,
+  temporary: string,
+  user: { uid: number; gid: number },
+): Promise<void> {
+  await Promise.all([
+    mkdir(temporary, { recursive: true, mode: 0o700 }),
+    mkdir(join(launch.directory, 'io'), { mode: 0o711 }),
+  ]);
   const folder = await open(temporary, 'r');
   try {
     await folder.chmod(0o1777);

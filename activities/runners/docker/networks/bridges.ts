@@ -13,7 +13,7 @@ export interface Bridge {
   gateway: string;
 }
 
-export const homeLabel = 'org.assay.home';
+const homeLabel = 'org.assay.home';
 
 /** What all our devices of a node begin with. */
 export const devicePrefix = (node: string): string => `as${node.slice(0, 8)}`;

@@ -15,7 +15,7 @@ const lockSeconds = '5';
  * Private, shared, link-local (the metadata of clouds among them), reserved and multicast addresses: RFC 6890. What is
  * documentation only is not refused: nobody is there.
  */
-export const refusedRanges = [
+const refusedRanges = [
   '0.0.0.0/8',
   '10.0.0.0/8',
   '100.64.0.0/10',
@@ -50,7 +50,7 @@ export const chainsOf = (node: string): Chains => ({
 });
 
 /** In iptables-restore's language: declaring a chain empties it, and all of it happens at once or not at all. */
-export function rulesOf({ node, bridges, port, allowed, resolvers }: Wall): string {
+function rulesOf({ node, bridges, port, allowed, resolvers }: Wall): string {
   const { forward, input } = chainsOf(node);
   const resolving = resolvers.flatMap((address) =>
     ['udp', 'tcp'].map((protocol) => `-A ${forward} -d ${address}/32 -p ${protocol} --dport 53 -j RETURN`),

@@ -191,6 +191,19 @@ describe.skipIf(docker === null)('a stage in a container (skipped: no Docker eng
     expect(await waiting).toMatchObject({ reason: 'exited', code: 6 });
   });
 
+  it('is tidied up after: networks of homes that are gone go, those of others stay', async () => {
+    if (docker === null) return;
+    const names = ['gone', 'here'].map((what) => `assay-test-${what}-${process.pid}`);
+    const homes = [join(under.base, 'no-such-home'), under.base];
+    for (const [n, Name] of names.entries()) {
+      await docker.createNetwork({ Name, Labels: { 'org.assay.home': homes[n] ?? '' } });
+    }
+    await under.runner.tidy();
+    const left = (await docker.listNetworks()).map(({ Name }) => Name).filter((name) => names.includes(name));
+    await docker.getNetwork(names[1] ?? '').remove();
+    expect(left).toEqual([names[1]]);
+  });
+
   it('leaves no volume behind that its image declared', async () => {
     if (docker === null) return;
     const volumes = async () => ((await docker.listVolumes()).Volumes ?? []).map(({ Name }) => Name).toSorted();
