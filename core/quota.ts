@@ -154,6 +154,7 @@ function comesBefore(a: Applicant, b: Applicant, ledger: Ledger): boolean {
 /** For example `waits for quota: project digits has 4 of 4 runs`. */
 export function shortageSentence({ subject, limit, used, allowed, wanted }: Shortage): string {
   const who = `${subject.kind} ${subject.name}`;
-  if (wanted > allowed) return `waits for quota: it asks for ${wanted} ${wanted === 1 ? limit.slice(0, -1) : limit}, and ${who} may have ${allowed}`;
+  if (wanted > allowed)
+    return `waits for quota: it asks for ${wanted} ${wanted === 1 ? limit.slice(0, -1) : limit}, and ${who} may have ${allowed}`;
   return `waits for quota: ${who} has ${used} of ${allowed} ${limit}`;
 }
