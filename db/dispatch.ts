@@ -76,6 +76,10 @@ interface Candidate extends Applicant {
 /** Under one lock for all dispatchers, so that two of them do not both take the last place. */
 async function takeWithin(tx: Transaction, quotas: readonly Quota[], max: number): Promise<Taken[]> {
   await tx.execute(sql`select pg_advisory_xact_lock(${dispatchLock})`);
+  // Statistics from before a burst make the planner read and sort all that is queued in place of a step in the index.
+  await tx.execute(sql`
+    select set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+           set_config('enable_sort', 'off', true)`);
   const ledger = createLedger(quotas, await runUsage(tx));
   const chosen = admit(await listCandidates(tx, ledger, max), ledger, max);
   if (chosen.length === 0) return [];
