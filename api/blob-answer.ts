@@ -11,7 +11,7 @@ export interface BlobAnswer {
   filename: string;
 }
 
-/** Understands Range (one), If-Range and If-None-Match; the ETag is the sha256. */
+/** Understands Range (one), If-Range, If-None-Match and `redirect=yes`; the ETag is the sha256. */
 export async function sendBlob(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -21,6 +21,8 @@ export async function sendBlob(
   const etag = `"${blob.sha256}"`;
   fileHeaders(reply, blob).header('etag', etag).header('accept-ranges', 'bytes');
   if (matches(request.headers['if-none-match'], etag)) return reply.status(304).send();
+  const link = wantsLink(request) ? await linkTo(store, blob) : null;
+  if (link !== null) return reply.header('cache-control', 'no-store').redirect(link, 307);
   const range = wantedRange(request, etag, blob.sizeBytes);
   if (range === null) return reply.header('content-length', blob.sizeBytes).send(await store.get(blob.sha256));
   return reply
@@ -28,6 +30,22 @@ export async function sendBlob(
     .header('content-range', `bytes ${range.start}-${range.end}/${blob.sizeBytes}`)
     .header('content-length', range.end - range.start + 1)
     .send(await store.get(blob.sha256, range));
+}
+
+/** Long enough to begin a download with; one that has begun goes on after it. */
+const linkMs = 10 * 60_000;
+
+function wantsLink({ query }: FastifyRequest): boolean {
+  return (query as { redirect?: 'yes' }).redirect === 'yes';
+}
+
+/** The headers that keep a browser from showing a page can not travel with a link, so that its type says nothing. */
+function linkTo(store: BlobStore, { sha256, filename }: BlobAnswer): Promise<string | null> {
+  return store.link(sha256, {
+    disposition: attachment(filename),
+    mediaType: 'application/octet-stream',
+    expiresInMs: linkMs,
+  });
 }
 
 /** Headers of any download. The type is what was stored, but nothing may be shown, framed or run. */

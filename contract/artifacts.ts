@@ -1,5 +1,6 @@
 // Files a run made, and the data it was given. Names are data: the server never opens a path that a client names.
 import { z } from 'zod';
+import { downloadQuery } from './download.ts';
 import { instant, ordinal, runRef, sha256, whole } from './primitives.ts';
 import { defineRoute } from './route.ts';
 
@@ -57,7 +58,7 @@ export const artifactRoutes = {
     summary: 'Download a file of a run',
     description: 'Understands Range, If-Range and If-None-Match; the ETag is the sha256.',
     params: z.object({ run: runRef, '*': z.string().min(1).max(4096) }),
-    query: z.object({ step, attempt: ordinal.optional() }),
+    query: downloadQuery.extend({ step, attempt: ordinal.optional() }),
     status: 200,
     rawAnswer: 'application/octet-stream',
     problems: ['not-found'],

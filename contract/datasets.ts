@@ -1,5 +1,6 @@
 // Datasets: named, append-only series of folder versions; their files are blobs.
 import { z } from 'zod';
+import { downloadQuery } from './download.ts';
 import { instant, page, pageQuery, sha256, whole } from './primitives.ts';
 import { defineRoute } from './route.ts';
 
@@ -117,6 +118,7 @@ export const datasetRoutes = {
       version: z.coerce.number().int().min(1).max(2_147_483_647),
       '*': z.string().min(1).max(4096),
     }),
+    query: downloadQuery,
     status: 200,
     rawAnswer: 'application/octet-stream',
     problems: ['dataset-not-found', 'not-found'],

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { gateResults } from '#core/run.ts';
 import { artifact } from './artifacts.ts';
+import { downloadQuery } from './download.ts';
 import { instant, ordinal, page, pageQuery, projectRef, uuid, whole } from './primitives.ts';
 import { defineRoute } from './route.ts';
 
@@ -133,6 +134,7 @@ export const modelRoutes = {
     tag: 'models',
     summary: 'Download a file of a version',
     params: byVersion.extend({ '*': z.string().min(1).max(4096) }),
+    query: downloadQuery,
     status: 200,
     rawAnswer: 'application/octet-stream',
     problems: ['not-found'],

@@ -23,6 +23,7 @@ import { createS3Store } from '#storage/s3.ts';
 import { imageSettings } from './image-settings.ts';
 import type { Logger } from './logger.ts';
 import { reachableFolder } from './node/reachable-folder.ts';
+import { sweepStorageDaily } from './sweep-storage.ts';
 import type { WorkerDeps } from './temporal/runtime.ts';
 
 /** Of one bundle, one fetch and one commit's tree. */
@@ -55,7 +56,9 @@ export async function openParts(
     onError: (error) => log.warn({ error }, 'a database connection was lost'),
   });
   const lakeEngine = createLakeEngine({ cacheDir: join(config.home, 'lake') });
+  const stopSweeping = sweepStorageDaily(store, log);
   const close = async () => {
+    stopSweeping();
     await lakeEngine.close();
     await connection.close();
   };

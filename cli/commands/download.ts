@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { connectClient } from '#cli/connection.ts';
 import type { Context, JsonOption } from '#cli/context.ts';
 import { downloadVerified, safeTarget } from '#cli/files/download-file.ts';
+import { createDirectDownloads } from '#cli/files/direct-downloads.ts';
 import { CliError } from '#cli/errors.ts';
 import { formatJson, oneLine } from '#cli/output.ts';
 import { inParallel } from '#cli/files/parallel.ts';
@@ -36,9 +37,10 @@ async function download(context: Context, text: string, paths: string[], options
   if (items.length === 0) throw new CliError(`${run.label} has no files${run.finishedAt === null ? ' yet' : ''}.`);
   const wanted = select(run.label, items, paths);
   const dir = resolve(context.cwd, options.output ?? run.label.replace('/', '-'));
+  const direct = createDirectDownloads();
   await inParallel(wanted, downloadsMax, async (artifact) => {
     const { path, step, attempt } = artifact;
-    const open = () => client.artifacts.open(run.id, path, { step, attempt });
+    const open = () => direct((query) => client.artifacts.open(run.id, path, { step, attempt, ...query }));
     const state = await downloadVerified(open, await safeTarget(dir, path), artifact);
     if (!options.json) terminal.note(`${state}  ${oneLine(path)}  ${formatSize(artifact.sizeBytes)}`);
   });

@@ -187,6 +187,38 @@ describe('bytes that change on their way', () => {
   });
 });
 
+/** A tmpfs is the only file system this suite can fill without harm; making one needs the rights of root. */
+const canMount = process.platform === 'linux' && process.getuid?.() === 0;
+
+describe.skipIf(!canMount)('a server whose disk is full', () => {
+  it('is told in plain words, and takes the same blobs once there is room', async () => {
+    const small = await createBucketOn(server);
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', small.folder]);
+    try {
+      const its = await createS3Store({ ...options, bucket: small.bucket });
+      const filler = await its.put({ file: await fileOf(randomBytes(9 * mib)) });
+      for (const bytes of [randomBytes(20 * mib), randomBytes(8 * mib)]) {
+        const source = { file: await fileOf(bytes) };
+        if (bytes.length < 10 * mib) await its.put(randomBytes(10 * mib));
+        await expect(its.put(source)).rejects.toMatchObject({ name: 'StorageFullError', code: 'ENOSPC' });
+        expect(await its.stat(sha256Of(bytes))).toBeNull();
+      }
+      expect(await its.sweep(-1)).toBe(0);
+      await its.delete(filler.sha256);
+      const fits = randomBytes(8 * mib);
+      await its.put({ file: await fileOf(fits) });
+      expect(fits.equals(await buffer(await its.get(sha256Of(fits))))).toBe(true);
+    } finally {
+      await run('umount', [small.folder]);
+    }
+  });
+});
+
+async function run(command: string, args: string[]): Promise<void> {
+  const [code] = (await once(spawn(command, args, { stdio: 'inherit' }), 'exit')) as [number];
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}`);
+}
+
 describe('a process that dies', () => {
   const putter = fileURLToPath(new URL('./put-forever-s3.ts', import.meta.url));
   const children: ChildProcess[] = [];

@@ -7,7 +7,6 @@ import { promisify } from 'node:util';
 import Docker from 'dockerode';
 
 const run = promisify(execFile);
-const mirror = process.env.ASSAY_TEST_DEBIAN ?? 'http://deb.debian.org/debian';
 
 /** Debian with a Python and a CA bundle, as an image of one layer. */
 export const testBaseImage = 'assay-test-python:3.11';
@@ -31,7 +30,7 @@ async function ensureImage(docker: Docker): Promise<void> {
   try {
     const root = join(folder, 'root');
     const packages = 'python3,python3-venv,python3-pip,ca-certificates';
-    await run('debootstrap', ['--variant=minbase', `--include=${packages}`, 'bookworm', root, mirror], {
+    await run('debootstrap', ['--variant=minbase', `--include=${packages}`, 'bookworm', root], {
       timeout: 600_000,
       maxBuffer: 64 * 2 ** 20,
     });
