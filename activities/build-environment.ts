@@ -4,6 +4,7 @@ import { environmentInputs } from '#core/step-key.ts';
 import type { Database } from '#db/connect.ts';
 import { setRunEnvironment } from '#db/environments.ts';
 import { loadRun } from '#db/run-facts.ts';
+import { showWhetherRunWaits } from '#db/steps.ts';
 import { diskFull, isFullDisk } from '#environment/image/engine.ts';
 import { openStepLog } from './step-log.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
@@ -25,6 +26,7 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
   const id = { ...input, step: 'build-environment' };
   return await asStep(deps.db, id, async () => {
     const { run } = await loadRun(deps.db, input.runId);
+    if (run.status === 'waiting') await showWhetherRunWaits(deps.db, input.runId, input.execution);
     if (run.config === null || run.sourceSha256 === null) throw new TypeError('a resolved run has its source');
     const root = await deps.sources.directory(run.sourceSha256);
     const log = openStepLog(deps, { runId: run.id, step: 'build-environment' });

@@ -6,7 +6,7 @@ import { closeStage, type FinishInput, finishRun, showAttention } from './finish
 import { gate } from './gate.ts';
 import { inspectAttempt } from './inspect-attempt.ts';
 import { loadData, type LoadDeps } from './load-data.ts';
-import { persist } from './persist.ts';
+import { persist, type PersistDeps } from './persist.ts';
 import { promote } from './promote.ts';
 import { resolveCommit, type ResolveDeps } from './resolve-commit.ts';
 import { runStage, type StageInput } from './run-stage.ts';
@@ -14,14 +14,13 @@ import type { StageDeps } from './stage/watch.ts';
 import type { ExecutionInput } from './step.ts';
 import { takeTick, type TickDeps, type TickInput } from './take-tick.ts';
 
-export type ControlDeps = ResolveDeps & BuildDeps & LoadDeps & ClaimDeps & TickDeps;
+export type ControlDeps = ResolveDeps & LoadDeps & ClaimDeps & TickDeps & PersistDeps;
 
 /** What every control worker offers: steps without a slot. */
 export function createActivities(deps: ControlDeps) {
   const { db } = deps;
   return {
     resolveCommit: abandonable((input: ExecutionInput) => resolveCommit(deps, input)),
-    buildEnvironment: abandonable((input: ExecutionInput) => buildEnvironment(deps, input)),
     loadData: abandonable((input: ExecutionInput) => loadData(deps, input)),
     claimStep: guarded((input: StageId) => claimStep(deps, input)),
     inspectAttempt: guarded((input: StageId) => inspectAttempt(db, input)),
@@ -40,4 +39,11 @@ export function createStageActivities(deps: StageDeps) {
   return { runStage: guarded((input: StageInput) => runStage(deps, input)) };
 }
 
-export type Activities = ReturnType<typeof createActivities> & ReturnType<typeof createStageActivities>;
+/** What a stage worker offers on the queue of its pool's environments; it takes no slot. */
+export function createEnvironmentActivities(deps: BuildDeps) {
+  return { buildEnvironment: abandonable((input: ExecutionInput) => buildEnvironment(deps, input)) };
+}
+
+export type Activities = ReturnType<typeof createActivities> &
+  ReturnType<typeof createStageActivities> &
+  ReturnType<typeof createEnvironmentActivities>;

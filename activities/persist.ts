@@ -12,8 +12,13 @@ import type { BlobStore } from '#storage/blob-store.ts';
 import { keepBlob } from '#storage/keep.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 
+export interface PersistDeps {
+  db: Database;
+  store: BlobStore;
+}
+
 /** Idempotent: equal facts give the same bytes and so the same blob. */
-export async function persist(deps: { db: Database; store: BlobStore }, input: ExecutionInput): Promise<void> {
+export async function persist(deps: PersistDeps, input: ExecutionInput): Promise<void> {
   await asStep(deps.db, { ...input, step: 'persist' }, async () => {
     const manifest = await composeManifest(deps.db, input);
     const { sha256 } = await keepBlob(deps.db, deps.store, Buffer.from(`${canonicalJson(manifest)}\n`));

@@ -8,7 +8,7 @@ import { openExecution } from '#db/executions.ts';
 import { syncFileSchedule } from '#db/file-schedule.ts';
 import { listPools } from '#db/nodes.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
-import { insertSteps, type NewStep, setResolved } from '#db/steps.ts';
+import { insertSteps, type NewStep, setResolved, showWhetherRunWaits, waitForNode } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import type { KeepSource } from './keep-source.ts';
 import { readCommit } from './read-commit.ts';
@@ -36,7 +36,7 @@ export type Resolved =
 export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): Promise<Resolved> {
   if (!(await openExecution(deps.db, input.runId, input.execution))) return { stopped: true };
   await insertSteps(deps.db, input.runId, input.execution, [{ name: 'resolve-commit', kind: 'platform', needs: [] }]);
-  return await asStep(deps.db, { ...input, step: 'resolve-commit' }, async () => {
+  const answer = await asStep(deps.db, { ...input, step: 'resolve-commit' }, async () => {
     const before = await loadRun(deps.db, input.runId);
     if (before.run.plan === null) await resolveOnce(deps, before);
     const resolved = await loadRun(deps.db, input.runId);
@@ -61,6 +61,15 @@ export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): P
       },
     };
   });
+  await sayIfNoNode(deps.db, input, answer.plan);
+  return answer;
+}
+
+/** The pool may have no node at the moment: people should know what the run waits for. */
+async function sayIfNoNode(db: Database, input: ExecutionInput, { stages }: Plan): Promise<void> {
+  const pool = stages[0]?.pool;
+  if (pool === undefined || !(await waitForNode(db, { ...input, step: 'build-environment' }, pool))) return;
+  await showWhetherRunWaits(db, input.runId, input.execution);
 }
 
 async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Promise<void> {

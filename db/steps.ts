@@ -178,6 +178,22 @@ export async function waitAgain(db: Database, id: StepId): Promise<void> {
   });
 }
 
+/** Says what the making of the environment waits for while the pool has no node; answers whether it does. */
+export async function waitForNode(db: Database, id: StepId, pool: string): Promise<boolean> {
+  const waiting = await db
+    .update(steps)
+    .set({ status: 'waiting', reason: `waits for a node of pool ${pool}` })
+    .where(
+      and(
+        stepIs(id),
+        eq(steps.status, 'pending'),
+        sql`not exists (select 1 from nodes where pool = ${pool} and lease_expires_at > clock_timestamp())`,
+      ),
+    )
+    .returning({ name: steps.name });
+  return waiting.length > 0;
+}
+
 async function holdsClaim(tx: Transaction, id: StepId, stepKey: string): Promise<boolean> {
   const [holder] = await tx.select().from(stepClaims).where(eq(stepClaims.stepKey, stepKey));
   return holder?.runId === id.runId && holder.execution === id.execution && holder.step === id.step;

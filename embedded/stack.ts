@@ -2,7 +2,6 @@
 import { open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Runner } from '#activities/runners/runner.ts';
 import { ensureFirstToken } from '#api/first-token.ts';
 import { startApi } from '#api/start.ts';
 import type { Config } from '#config/config.ts';
@@ -14,7 +13,7 @@ import type { Mirrors } from '#git/mirror.ts';
 import { startControlWorker } from '#worker/control-worker.ts';
 import { createLogger } from '#worker/logger.ts';
 import { identifyNode } from '#worker/node/node.ts';
-import { hostAccess, openMirrors, openParts, openWorkerParts } from '#worker/parts.ts';
+import { hostAccess, openMirrors, openParts, openStageParts, openWorkerParts } from '#worker/parts.ts';
 import { startStageWorker } from '#worker/stage-worker.ts';
 import type { RunningWorker, WorkerDeps } from '#worker/temporal/runtime.ts';
 import { cachedWorkflowBundle } from '#worker/temporal/workflow-bundle.ts';
@@ -115,8 +114,8 @@ async function startPrograms(config: Config, services: Services, say: (line: str
     const secretsKey = secrets.sealingKey;
     const api = await startApi(config, { connection, store, mirrors, lakeEngine, temporal, secretsKey, log });
     undo.push(api.close);
-    const workerParts = await openWorkerParts(config, places, parts, log);
-    const workers = await startWorkers(config, secrets, { ...workerParts, mirrors }, bundle);
+    const shared = await openWorkerParts(config, places, parts, log);
+    const workers = await startWorkers(config, secrets, { shared, mirrors }, bundle);
     undo.push(() => Promise.all(workers.map((worker) => worker.stop())));
     return { tokenFile, failed: workers.map((worker) => worker.failed), stop };
   } catch (error) {
@@ -129,13 +128,13 @@ async function startPrograms(config: Config, services: Services, say: (line: str
 async function startWorkers(
   config: Config,
   secrets: Secrets,
-  { shared, mirrors, runner }: { shared: WorkerDeps; runner: Runner; mirrors: Mirrors },
+  { shared, mirrors }: { shared: WorkerDeps; mirrors: Mirrors },
   bundle: { codePath: string },
 ): Promise<RunningWorker[]> {
   const node = await identifyNode(config.home, config.pool);
   const stage = await startStageWorker({
     ...shared,
-    runner,
+    ...(await openStageParts(config, shared)),
     node,
     secretsKey: secrets.sealingKey,
     logBytesMax: config.logs.attemptBytesMax,

@@ -4,10 +4,8 @@ import { join } from 'node:path';
 import { Client } from '@temporalio/client';
 import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
 import { type ControlDeps, createActivities } from '#activities/index.ts';
-import { createEnvironments } from '#activities/environments.ts';
 import { createKeepSource } from '#activities/keep-source.ts';
 import { createSourceCache } from '#activities/stage/source-cache.ts';
-import { createContext } from '#environment/context.ts';
 import type { HostAccess } from '#git/host/request.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import { controlQueue } from '#workflows/messages.ts';
@@ -80,8 +78,7 @@ function controlDeps(deps: ControlWorkerDeps): ControlDeps {
     keepSource: createKeepSource({ db, store, mirrors: deps.mirrors }),
     publicUrl: deps.publicUrl,
     offer: deps.offer,
-    sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),
-    environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
+    sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.builder?.gid ?? null),
     lake: deps.lake,
   };
 }

@@ -8,7 +8,7 @@ import { readSecrets, type Secrets } from '#config/secrets.ts';
 import { startControlWorker } from './control-worker.ts';
 import { createLogger } from './logger.ts';
 import { identifyNode } from './node/node.ts';
-import { hostAccess, openMirrors, openParts, openWorkerParts } from './parts.ts';
+import { hostAccess, openMirrors, openParts, openStageParts, openWorkerParts } from './parts.ts';
 import { startStageWorker } from './stage-worker.ts';
 import type { RunningWorker } from './temporal/runtime.ts';
 import { cachedWorkflowBundle } from './temporal/workflow-bundle.ts';
@@ -57,7 +57,7 @@ async function startWorker(role: Role, config: TeamConfig, secrets: Secrets): Pr
   const places = { databaseUrl: config.database.appUrl, temporal: config.temporal };
   const parts = await openParts(config, secrets, places, log);
   try {
-    const { shared, runner } = await openWorkerParts(config, places, parts, log);
+    const shared = await openWorkerParts(config, places, parts, log);
     const start = {
       control: async () =>
         startControlWorker(
@@ -72,7 +72,7 @@ async function startWorker(role: Role, config: TeamConfig, secrets: Secrets): Pr
       stage: async () =>
         startStageWorker({
           ...shared,
-          runner,
+          ...(await openStageParts(config, shared)),
           node: await identifyNode(config.home, config.pool),
           secretsKey: secrets.sealingKey,
           logBytesMax: config.logs.attemptBytesMax,

@@ -14,6 +14,7 @@ import type { Config } from '#config/config.ts';
 import { ConfigError } from '#config/env.ts';
 import type { Secrets } from '#config/secrets.ts';
 import { connect, type Connection } from '#db/connect.ts';
+import type { EnvironmentOptions } from '#environment/context.ts';
 import type { HostAccess } from '#git/host/request.ts';
 import { createMirrors, type Mirrors } from '#git/mirror.ts';
 import { createLakeEngine, type LakeEngine } from '#lake/engine/engine.ts';
@@ -101,40 +102,45 @@ export function hostAccess(config: Config): HostAccess {
   };
 }
 
-/** What both kinds of worker need besides, and what runs the stages of this machine. */
+/** What both kinds of worker need besides. */
 export async function openWorkerParts(
   config: Config,
   places: Places,
   { connection, store, lakeEngine }: Parts,
   log: Logger,
-): Promise<{ shared: WorkerDeps; runner: Runner }> {
-  const reachable = await reachableFolder(config.home);
-  const nodeDir = await openFolder(join(reachable, 'node'));
-  const cacheDir = await openFolder(join(reachable, 'environments'));
-  const stageUser = await ensureStageUser();
-  const python = await findPython(stageUser, config.python ?? undefined);
-  const { extraCaFile, indexUrl, environment: variables } = config.installing;
-  const docker = await openEngine(config);
-  const shared = {
+): Promise<WorkerDeps> {
+  return {
     connection,
     store,
     lake: { db: connection.db, store, engine: lakeEngine },
     temporal: { address: places.temporal.address, namespace: places.temporal.namespace },
-    environment: {
-      cacheDir,
-      variables,
-      python,
-      index: { defaultIndex: indexUrl },
-      extraCaFile,
-      builder: await ensureBuilder(),
-      images: imageSettings(config.images, docker),
-    },
-    nodeDir,
+    builder: await ensureBuilder(),
+    nodeDir: await openFolder(join(await reachableFolder(config.home), 'node')),
     publicUrl: config.api.publicUrl,
     offer: config.runner,
     log,
   };
-  return { shared, runner: openRunner(config, docker, python, stageUser) };
+}
+
+/** What makes environments and runs stages on this machine; a control worker does neither. */
+export async function openStageParts(
+  config: Config,
+  { builder }: Pick<WorkerDeps, 'builder'>,
+): Promise<{ environment: EnvironmentOptions; runner: Runner }> {
+  const stageUser = await ensureStageUser();
+  const python = await findPython(stageUser, config.python ?? undefined);
+  const { extraCaFile, indexUrl, environment: variables } = config.installing;
+  const docker = await openEngine(config);
+  const environment = {
+    cacheDir: await openFolder(join(await reachableFolder(config.home), 'environments')),
+    variables,
+    python,
+    index: { defaultIndex: indexUrl },
+    extraCaFile,
+    builder,
+    images: imageSettings(config.images, docker),
+  };
+  return { environment, runner: openRunner(config, docker, python, stageUser) };
 }
 
 /** Null where stages run as processes. Resolves once the engine answers. */

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
 import { NativeConnection, Worker } from '@temporalio/worker';
-import { createStageActivities } from '#activities/index.ts';
+import { createEnvironmentActivities, createStageActivities } from '#activities/index.ts';
 import { createEnvironments } from '#activities/environments.ts';
 import type { Runner } from '#activities/runners/runner.ts';
 import { createLeaving, type Leaving } from '#activities/stage/leaving.ts';
@@ -11,8 +11,8 @@ import { createSlots } from '#activities/stage/slots.ts';
 import { createSourceCache } from '#activities/stage/source-cache.ts';
 import type { StageDeps } from '#activities/stage/watch.ts';
 import { createWatches } from '#activities/stage/watches.ts';
-import { createContext } from '#environment/context.ts';
-import { nodeQueue, poolQueue } from '#workflows/messages.ts';
+import { createContext, type EnvironmentOptions } from '#environment/context.ts';
+import { environmentQueue, nodeQueue, poolQueue } from '#workflows/messages.ts';
 import { type Duty, putAsideIfFailing } from '#db/nodes.ts';
 import { startDiskGuard } from './node/disk-guard.ts';
 import { holdLease, type Lease, leaseMs } from './node/lease.ts';
@@ -23,6 +23,7 @@ import type { Logger } from './logger.ts';
 import { installRuntime, orClose, type RunningWorker, throttle, type WorkerDeps } from './temporal/runtime.ts';
 
 export interface StageWorkerDeps extends WorkerDeps {
+  environment: EnvironmentOptions;
   runner: Runner;
   node: NodeIdentity;
   secretsKey: KeyObject;
@@ -30,6 +31,9 @@ export interface StageWorkerDeps extends WorkerDeps {
   /** Null takes the larger of 1 GiB and 2 % of the disk. */
   diskReserveBytes: number | null;
 }
+
+/** Most of the time they wait for each other or for the network. */
+const environmentsAtOnce = 8;
 
 /** An orderly stop of the worker waits for its stages so long, then kills them. */
 const stopKillMs = 10_000;
@@ -81,18 +85,25 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     maxConcurrentActivityTaskExecutions: 100,
     maxConcurrentActivityTaskPolls: 2,
   };
+  const onEnvironments = {
+    ...shared,
+    activities: createEnvironmentActivities(stageDeps),
+    taskQueue: environmentQueue(node.pool),
+    maxConcurrentActivityTaskExecutions: environmentsAtOnce,
+    maxConcurrentActivityTaskPolls: 2,
+  };
   const opened = [
     { close: () => reconciler.stop() },
     { close: () => diskGuard.stop() },
     { close: () => held.stop() },
     native,
   ];
-  const worker = await orClose(opened, async () => {
-    const created = await Worker.create(onNode);
+  const workers = await orClose(opened, async () => {
+    const created = await Promise.all([Worker.create(onNode), Worker.create(onEnvironments)]);
     if (held.duty.state === 'active') await polling.set(true);
     return created;
   });
-  const running = worker.run();
+  const running = Promise.all(workers.map((worker) => worker.run()));
   const obey = createObedience({ polling, leaving, log });
   held.follow(obey);
   log.info({ node: node.id, pool: node.pool, slots: node.slots, shape: node.shape }, 'the node offers its slots');
@@ -102,7 +113,7 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
       held.follow(() => undefined);
       leaving.leave(stopKillMs);
       const closed = polling.set(false);
-      if (worker.getState() === 'RUNNING') worker.shutdown();
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
       await Promise.all([running, closed]);
       await diskGuard.stop();
       await reconciler.stop();
@@ -137,7 +148,7 @@ function stageDepsOf(deps: StageWorkerDeps, leaving: Leaving, afterTrouble: () =
     node: { id: node.id, pool: node.pool, leaseMs, hardware: node.hardware },
     slots: createSlots({ slots: node.slots, devices: node.devices }),
     environments: createEnvironments({ db, store, context: createContext(deps.environment) }),
-    sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.environment.builder?.gid ?? null),
+    sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.builder?.gid ?? null),
     lake: deps.lake,
     secretsKey: deps.secretsKey,
     workDir: join(deps.nodeDir, 'work'),

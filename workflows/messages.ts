@@ -25,6 +25,11 @@ export function poolQueue(pool: string): string {
   return `pool.${pool}`;
 }
 
+/** Environments are made where stages run, because only there the engine, the Python and the libraries are theirs. */
+export function environmentQueue(pool: string): string {
+  return `environment.${pool}`;
+}
+
 export function nodeQueue(nodeId: string): string {
   return `node.${nodeId}`;
 }

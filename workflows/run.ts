@@ -11,7 +11,7 @@ import type { Activities } from '#activities/index.ts';
 import type { Plan, StagePlan } from '#core/plan.ts';
 import type { Failure } from '#core/run.ts';
 import { createAttention } from './attention.ts';
-import type { RunInput, RunResult } from './messages.ts';
+import { environmentQueue, type RunInput, type RunResult } from './messages.ts';
 import { runStageToItsEnd } from './stage.ts';
 import { failureOfStep, StepFailed } from './step-failed.ts';
 import { createStory, type Story } from './story.ts';
@@ -70,7 +70,10 @@ export async function run(input: RunInput): Promise<RunResult> {
       insist('build-environment', async () => {
         story.tell(
           'Environment',
-          await steps.buildEnvironment.executeWithOptions({ summary: 'pin and install its packages' }, [input]),
+          await steps.buildEnvironment.executeWithOptions(
+            { summary: 'pin and install its packages', ...placeOf(plan) },
+            [input],
+          ),
         );
       }),
       plan.data
@@ -102,6 +105,11 @@ export async function run(input: RunInput): Promise<RunResult> {
     const failure = error instanceof StepFailed ? error.failure : failureOfStep(error, 'run');
     return await CancellationScope.nonCancellable(() => finish(input, story, 'failed', failure));
   }
+}
+
+/** On the nodes of the pool that the first stage goes to. */
+function placeOf({ stages }: Plan): { taskQueue?: string } {
+  return stages[0] === undefined ? {} : { taskQueue: environmentQueue(stages[0].pool) };
 }
 
 /** Waits for every branch before the first failure is thrown, so that nothing runs on behind a closed run. */

@@ -20,6 +20,7 @@ import { executions, runs } from '#db/schema/runs.ts';
 import { projects } from '#db/schema/projects.ts';
 import { listSteps } from '#db/steps.ts';
 import { ensureNamespace } from '#worker/temporal/namespace.ts';
+import type { EnvironmentOptions } from '#environment/context.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { createMirrors } from '#git/mirror.ts';
 import { createDiskStore } from '#storage/disk.ts';
@@ -46,6 +47,8 @@ export interface TestWorkersOptions {
   diskReserveBytes?: number;
   /** What the workers get in place of the database, for example one that fails at times. */
   database?: (db: Database) => Database;
+  /** Changes to how environments are made. */
+  environment?: Partial<EnvironmentOptions>;
   /** How the server says it runs stages. */
   offer?: RunnerOffer;
   /** The same for what runs the stages. */
@@ -73,16 +76,19 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   const store = await createDiskStore({ root: join(home, 'blobs'), durability: 'rename-only' });
   const engine = createLakeEngine({ cacheDir: join(home, 'lake') });
   const lake = { db, store, engine };
+  const builder = await ensureBuilder();
+  const environment = {
+    cacheDir: join(tmpdir(), 'assay-test-environments'),
+    variables: process.env,
+    builder,
+    ...options.environment,
+  };
   const shared = {
     connection: given,
     store,
     lake,
     temporal,
-    environment: {
-      cacheDir: join(tmpdir(), 'assay-test-environments'),
-      variables: process.env,
-      builder: await ensureBuilder(),
-    },
+    builder,
     nodeDir: join(home, 'node'),
     publicUrl: 'http://127.0.0.1:7410',
     offer: options.offer ?? { kind: 'process' as const },
@@ -108,6 +114,7 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   const startStage = () =>
     startStageWorker({
       ...shared,
+      environment,
       runner,
       node,
       secretsKey,

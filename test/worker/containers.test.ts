@@ -31,13 +31,23 @@ async function containers(): Promise<Runner> {
   const stateDir = join(home, 'launches');
   const apiUrl = `http://127.0.0.1:${(api.address() as AddressInfo).port}`;
   const networks = createNetworks({ docker, node: nodeOf(stateDir), stateDir, apiUrl, most: 'open', allowed: [] });
-  const runner = createDockerRunner({ docker, stateDir, python, stageUser, networks });
-  return { ...runner, start: (spec) => runner.start({ ...spec, image: testBaseImage }) };
+  return createDockerRunner({ docker, stateDir, python, stageUser, networks });
 }
 
-async function submit(name: string, script: string, more = 'outputs: []') {
+/** What makes environments into images of the test's base, with the certificates that the package index needs here. */
+function environment() {
+  if (docker === null) throw new Error('There is no engine.');
+  const limits = { memoryBytes: 2 * 2 ** 30, cpus: 2 };
+  return {
+    extraCaFile: process.env.SSL_CERT_FILE ?? null,
+    images: { docker, baseImage: testBaseImage, limits, loginsFile: null },
+  };
+}
+
+async function submit(name: string, script: string, more = 'outputs: []', files: Record<string, string> = {}) {
   const yaml = `stages: { train: { command: python3 train.py, ${more} } }\n`;
-  const { projectId, commit } = await workers.createProject(name, { 'train.py': script, 'assay.yaml': yaml });
+  const all = { 'train.py': script, 'assay.yaml': yaml, ...files };
+  const { projectId, commit } = await workers.createProject(name, all);
   return await workers.submit(projectId, commit);
 }
 
@@ -46,7 +56,8 @@ describe.skipIf(docker === null)('a run in containers (skipped: no Docker engine
     home = await mkdtemp(join(tmpdir(), 'assay-containers-'));
     await chmod(home, 0o711);
     const runner = await containers();
-    workers = await startTestWorkers({ slots: 3, runner: () => runner, offer: { kind: 'docker', networkMax: 'open' } });
+    const offer = { kind: 'docker' as const, networkMax: 'open' as const };
+    workers = await startTestWorkers({ slots: 3, runner: () => runner, offer, environment: environment() });
   });
 
   afterAll(async () => {
@@ -68,6 +79,21 @@ open("model.bin", "w").write("trained")
     expect(rows.map(({ path }) => path)).toContain('model.bin');
     await workers.until(runId, async () => (await workers.runner.list()).every((name) => !name.startsWith(runId)));
   });
+
+  it('has the packages of its requirement file in the image that the attempt names', async () => {
+    const script = 'import six; print("six", six.__version__); open("out.txt", "w").write(six.__version__)\n';
+    const files = { 'requirements.txt': 'six==1.17.0\n' };
+    const runId = await submit('packages', script, 'network: none', files);
+    expect((await workers.finished(runId, 180_000)).failure).toBeNull();
+    const [attempt] = await workers.db.select().from(attempts).where(eq(attempts.runId, runId));
+    const image = String(attempt?.hardware?.image);
+    const [base, made] = await Promise.all([testBaseImage, image].map((name) => docker?.getImage(name).inspect()));
+    expect(made?.RootFS.Layers).toHaveLength((base?.RootFS.Layers?.length ?? 0) + 1);
+    const again = await submit('packages-again', script, 'network: none', files);
+    expect((await workers.finished(again)).failure).toBeNull();
+    const build = (await workers.steps(again)).find(({ name }) => name === 'build-environment');
+    expect(build?.facts).toMatchObject({ lock: 'hit', environment: 'hit', image });
+  }, 240_000);
 
   it('that uses too much memory fails for its resources', async () => {
     const runId = await submit('greedy', 'x = bytearray(600 * 2**20)\n', 'network: none, resources: { memory: 128Mi }');

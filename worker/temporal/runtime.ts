@@ -14,7 +14,8 @@ export interface WorkerDeps {
   store: BlobStore;
   temporal: { address: string; namespace: string };
   lake: Lake;
-  environment: EnvironmentOptions;
+  /** Who installs and builds packages; sources are readable to it. Null where this process is not root. */
+  builder: EnvironmentOptions['builder'];
   /** A directory of this machine that stages of another user can pass through. */
   nodeDir: string;
   publicUrl: string;
