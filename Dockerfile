@@ -23,7 +23,7 @@ RUN rm -f ca.pem
 
 FROM ${BASE}
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates git openssh-client python3 python3-venv tini \
+ && apt-get install --yes --no-install-recommends ca-certificates git iptables openssh-client python3 python3-venv tini \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 assay \
  && useradd --uid 10001 --gid assay --no-create-home --home-dir /var/lib/assay --shell /usr/sbin/nologin assay \

@@ -119,6 +119,9 @@ const variables = {
   ASSAY_EXTRA_CA: text,
 } as const;
 
+/** Every variable that the programs read. */
+export const variableNames = Object.keys(variables) as ReadonlyArray<keyof typeof variables>;
+
 const environmentSchema = z.object(variables).partial();
 
 export type Environment = z.infer<typeof environmentSchema> & {

@@ -90,9 +90,13 @@ export class StorageFullError extends Error {
 
 /** The store can not be reached or does not let us in. Not a refusal: the caller may try again. */
 export class StorageUnavailableError extends Error {
-  constructor(message: string, cause?: unknown) {
+  /** It may come back by itself: nobody answered, or the server has trouble of its own. */
+  readonly isAway: boolean;
+
+  constructor(message: string, cause: unknown, isAway: boolean) {
     super(message, { cause });
     this.name = 'StorageUnavailableError';
+    this.isAway = isAway;
   }
 }
 

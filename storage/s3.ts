@@ -9,6 +9,7 @@ import {
   objectsPrefix,
   openBucket,
   requireBucket,
+  ensureBucket,
 } from './s3/bucket.ts';
 import { copyFromBucket } from './s3/copy.ts';
 import { linkToBucket } from './s3/link.ts';
@@ -18,6 +19,11 @@ import { getFromBucket, statInBucket } from './s3/read.ts';
 import { openSpool, sweepSpool } from './s3/spool.ts';
 
 export type { S3StoreOptions };
+
+/** Makes the bucket where there is none. @throws StorageUnavailableError, in one sentence. */
+export async function makeBucket(options: S3StoreOptions): Promise<'made' | 'there'> {
+  return await ensureBucket(openBucket(options));
+}
 
 /** @throws StorageUnavailableError, in one sentence, when the bucket can not be listed. */
 export async function createS3Store(options: S3StoreOptions): Promise<BlobStore> {

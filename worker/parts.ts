@@ -20,7 +20,7 @@ import { createMirrors, type Mirrors } from '#git/mirror.ts';
 import { createLakeEngine, type LakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { type BlobStore, StorageUnavailableError } from '#storage/blob-store.ts';
-import { createS3Store } from '#storage/s3.ts';
+import { createS3Store, type S3StoreOptions } from '#storage/s3.ts';
 import { imageSettings } from './image-settings.ts';
 import type { Logger } from './logger.ts';
 import { reachableFolder } from './node/reachable-folder.ts';
@@ -67,18 +67,25 @@ export async function openParts(
 }
 
 /** What is wrong with a bucket is said like any other mistake of the configuration, before anything starts. */
-async function openStore({ storage, home, installing }: Config, { s3Credentials }: Secrets): Promise<BlobStore> {
+async function openStore(config: Config, secrets: Secrets): Promise<BlobStore> {
+  const { storage } = config;
   if (storage.kind === 'disk') return await createDiskStore({ root: storage.path });
-  const { extraCaFile } = installing;
-  const options = {
+  return await createS3Store(await s3Options(config, storage, secrets)).catch((error: unknown) => {
+    throw error instanceof StorageUnavailableError && !error.isAway ? new ConfigError([error.message]) : error;
+  });
+}
+
+export async function s3Options(
+  { home, installing: { extraCaFile } }: Config,
+  storage: Extract<Config['storage'], { kind: 's3' }>,
+  { s3Credentials }: Pick<Secrets, 's3Credentials'>,
+): Promise<S3StoreOptions> {
+  return {
     ...storage,
     credentials: s3Credentials?.() ?? null,
     extraCa: extraCaFile === null ? null : await readFile(extraCaFile, 'utf8'),
     spoolDir: join(home, 'incoming'),
   };
-  return await createS3Store(options).catch((error: unknown) => {
-    throw error instanceof StorageUnavailableError ? new ConfigError([error.message]) : error;
-  });
 }
 
 /** The bare mirrors of the projects: the API puts commits there, control workers read them, so they share the folder. */

@@ -1,5 +1,11 @@
 // Where an S3 store keeps what: `objects/ab/ab12…` below the prefix, and how its requests are sent.
-import { ListObjectsV2Command, S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  HeadBucketCommand,
+  ListObjectsV2Command,
+  S3Client,
+  type S3ClientConfig,
+} from '@aws-sdk/client-s3';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { getCACertificates } from 'node:tls';
@@ -7,7 +13,7 @@ import { requireSha256 } from '#storage/blob-store.ts';
 import { type ByteBudget, createByteBudget } from './byte-budget.ts';
 import { signByChecksum } from './payload.ts';
 import { createRetries } from './retries.ts';
-import { troubleOf } from './trouble.ts';
+import { isNamed, troubleOf } from './trouble.ts';
 
 export interface S3StoreOptions {
   /** Null is AWS. */
@@ -110,6 +116,18 @@ export async function asking<T>(bucket: Bucket, request: () => Promise<T>): Prom
   } catch (error) {
     throw troubleOf(bucket, error);
   }
+}
+
+/** Makes the bucket where there is none, for a server of one's own. Safe to repeat. */
+export async function ensureBucket(bucket: Bucket): Promise<'made' | 'there'> {
+  try {
+    await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }));
+    return 'there';
+  } catch (error) {
+    if (!isNamed(error, 'NotFound', 'NoSuchBucket')) throw troubleOf(bucket, error);
+  }
+  await asking(bucket, () => bucket.client.send(new CreateBucketCommand({ Bucket: bucket.name })));
+  return 'made';
 }
 
 /** @throws StorageUnavailableError when the bucket is not there or may not be listed. */

@@ -44,7 +44,17 @@ export function troubleOf(where: Where, error: unknown): Error {
   if (isOurs) return error;
   const failure = error as S3Failure;
   if (full.has(failure.name ?? '') || statusOf(error) === 507) return new StorageFullError(`the ${where.shown}`, error);
-  return new StorageUnavailableError(sentence(where, failure), error);
+  return new StorageUnavailableError(sentence(where, failure), error, isAway(failure));
+}
+
+function isAway(failure: S3Failure): boolean {
+  const status = statusOf(failure);
+  if (status !== undefined) return status >= 500;
+  return failure.name !== 'CredentialsProviderError' && !isUntrusted(failure);
+}
+
+function isUntrusted({ code, message }: S3Failure): boolean {
+  return wrongCertificate.test(`${code ?? ''} ${message ?? ''}`);
 }
 
 function sentence({ shown }: Where, failure: S3Failure): string {
@@ -61,7 +71,7 @@ function sentence({ shown }: Where, failure: S3Failure): string {
     return `The ${shown} is in another region (${name}). Correct ASSAY_S3_REGION.`;
   if (status === 403)
     return `These credentials may not use ${shown} (${name}). Allow them to list, get, put and delete objects and to abort uploads there.`;
-  if (status === undefined && wrongCertificate.test(`${code ?? ''} ${message}`))
+  if (status === undefined && isUntrusted(failure))
     return `The certificate of ${shown} is not trusted (${code ?? message}). Give its authority in ASSAY_EXTRA_CA.`;
   if (name === 'TimeoutError')
     return `The server of ${shown} says nothing any more. See that it runs and can be reached.`;

@@ -145,7 +145,6 @@ async function startS3(home: string, guard: Guard): Promise<Storage> {
   const server = await s3ServerIn(home);
   guard.start(server.service);
   await server.ready();
-  await mkdir(join(server.folder, bucket));
   const env = {
     ASSAY_STORAGE: 's3',
     ASSAY_S3_ENDPOINT: server.endpoint,

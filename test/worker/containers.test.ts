@@ -87,7 +87,8 @@ open("model.bin", "w").write("trained")
     expect((await workers.finished(runId, 180_000)).failure).toBeNull();
     const [attempt] = await workers.db.select().from(attempts).where(eq(attempts.runId, runId));
     const image = String(attempt?.hardware?.image);
-    const [base, made] = await Promise.all([testBaseImage, image].map((name) => docker?.getImage(name).inspect()));
+    const base = await docker?.getImage(testBaseImage).inspect();
+    const made = await docker?.getImage(image).inspect();
     expect(made?.RootFS.Layers).toHaveLength((base?.RootFS.Layers?.length ?? 0) + 1);
     const again = await submit('packages-again', script, 'network: none', files);
     expect((await workers.finished(again)).failure).toBeNull();
