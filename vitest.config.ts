@@ -17,7 +17,8 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 1 },
-          maxWorkers: 2,
+          // Most of their time they wait for servers and processes.
+          maxWorkers: 3,
           globalSetup: ['test/support/services.ts'],
         },
       },

@@ -49,7 +49,8 @@ export async function createOwnEngine(liveRestore: boolean): Promise<OwnEngine> 
       '--iptables=false',
       `--live-restore=${liveRestore}`,
     ];
-    daemon = spawn('dockerd', [...places, ...options], { stdio: ['ignore', log.fd, log.fd] });
+    // In a network of its own: an engine without a bridge removes that of the machine's engine.
+    daemon = spawn('unshare', ['--net', '--', 'dockerd', ...places, ...options], { stdio: ['ignore', log.fd, log.fd] });
     await log.close();
     await until(async () => await docker.ping().then(Boolean, () => false), startMs);
   };
