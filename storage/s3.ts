@@ -1,15 +1,7 @@
 // Blobs as objects of one bucket of an S3 server.
 import { DeleteObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { type BlobStore, type StoredBlob, isSha256 } from './blob-store.ts';
-import {
-  type Bucket,
-  type S3StoreOptions,
-  asking,
-  objectOf,
-  objectsPrefix,
-  openBucket,
-  requireBucket,
-} from './s3/bucket.ts';
+import { type Bucket, type S3StoreOptions, asking, objectOf, objectsPrefix, openBucket } from './s3/bucket.ts';
 import { copyFromBucket } from './s3/copy.ts';
 import { linkToBucket } from './s3/link.ts';
 import { sweepUploads } from './s3/multipart.ts';
@@ -21,9 +13,8 @@ export type { S3StoreOptions };
 
 /** @throws StorageUnavailableError, in one sentence, when the bucket can not be listed. */
 export async function createS3Store(options: S3StoreOptions): Promise<BlobStore> {
-  const bucket = openBucket(options);
+  const bucket = await openBucket(options);
   await openSpool(bucket.spoolDir);
-  await requireBucket(bucket);
   return {
     stage: (source, putOptions = {}) => stageInBucket(bucket, source, putOptions),
     put: async (source, putOptions = {}) => {

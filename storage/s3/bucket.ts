@@ -6,6 +6,7 @@ import { getCACertificates } from 'node:tls';
 import { requireSha256 } from '#storage/blob-store.ts';
 import { type ByteBudget, createByteBudget } from './byte-budget.ts';
 import { signByChecksum } from './payload.ts';
+import { openQuickly, type SendQuickly } from './quick.ts';
 import { createRetries } from './retries.ts';
 import { troubleOf } from './trouble.ts';
 
@@ -39,6 +40,8 @@ export interface Bucket {
   client: S3Client;
   /** For the one request that a server may work on for minutes without a sign of life: putting parts together. */
   patient: S3Client;
+  /** For getting and putting one object. */
+  quickly: SendQuickly;
   /** Signs links; sends nothing. */
   linking: S3Client;
   /** Bytes of parts that are in memory. */
@@ -51,7 +54,8 @@ const joinSilenceMs = 15 * 60_000;
 const connectionsMax = 64;
 const memoryBytes = 64 * 1024 * 1024;
 
-export function openBucket(options: S3StoreOptions): Bucket {
+/** @throws StorageUnavailableError, in one sentence, when the bucket can not be listed. */
+export async function openBucket(options: S3StoreOptions): Promise<Bucket> {
   const ca = options.extraCa === null ? {} : { ca: [...getCACertificates('default'), options.extraCa] };
   const agents = {
     httpAgent: new HttpAgent({ keepAlive: true, maxSockets: connectionsMax }),
@@ -79,7 +83,7 @@ export function openBucket(options: S3StoreOptions): Bucket {
     );
   const silenceMs = options.silenceMs ?? usualSilenceMs;
   const publicEndpoint = options.publicEndpoint ?? options.endpoint;
-  return {
+  const bucket = {
     name: options.bucket,
     prefix: options.prefix === '' ? '' : `${options.prefix}/`,
     shown: `bucket "${options.bucket}" at ${options.endpoint ?? `AWS ${options.region}`}`,
@@ -89,6 +93,7 @@ export function openBucket(options: S3StoreOptions): Bucket {
     linking: client(silenceMs, publicEndpoint === null ? {} : { endpoint: publicEndpoint }),
     memory: createByteBudget(memoryBytes),
   };
+  return { ...bucket, quickly: await asking(bucket, () => openQuickly(bucket)) };
 }
 
 export function objectsPrefix(bucket: Bucket): string {
@@ -104,7 +109,7 @@ export function objectOf(bucket: Bucket, sha256: string): { Bucket: string; Key:
 }
 
 /** Does the request and says in plain words what is wrong with the server, the bucket or the credentials. */
-export async function asking<T>(bucket: Bucket, request: () => Promise<T>): Promise<T> {
+export async function asking<T>(bucket: Pick<Bucket, 'shown'>, request: () => Promise<T>): Promise<T> {
   try {
     return await request();
   } catch (error) {
