@@ -98,6 +98,7 @@ async function large({ dir, store, raw, bucket }: Setting): Promise<Comparison[]
   const readable = { name: 'one raw GET', value: seen.read };
   const what = `${largeMib} MiB`;
   return [
+    { what: `put ${what}`, ours: seen.put, unit, against: { name: 'raw parts, 4 at once', value: seen.parts } },
     { what: `put ${what}`, ours: seen.put, unit, against: allowed, aim: '≥ 0.9' },
     { what: `put ${what}, digest announced`, ours: seen.announced, unit, against: allowed, aim: '≥ 0.9' },
     { what: `get ${what}`, ours: seen.get, unit, against: readable, aim: '≥ 0.9' },

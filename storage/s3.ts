@@ -5,11 +5,10 @@ import {
   type Bucket,
   type S3StoreOptions,
   asking,
+  makeBucket,
   objectOf,
   objectsPrefix,
   openBucket,
-  requireBucket,
-  ensureBucket,
 } from './s3/bucket.ts';
 import { copyFromBucket } from './s3/copy.ts';
 import { linkToBucket } from './s3/link.ts';
@@ -18,18 +17,12 @@ import { stageInBucket } from './s3/put.ts';
 import { getFromBucket, statInBucket } from './s3/read.ts';
 import { openSpool, sweepSpool } from './s3/spool.ts';
 
-export type { S3StoreOptions };
-
-/** Makes the bucket where there is none. @throws StorageUnavailableError, in one sentence. */
-export async function makeBucket(options: S3StoreOptions): Promise<'made' | 'there'> {
-  return await ensureBucket(openBucket(options));
-}
+export { makeBucket, type S3StoreOptions };
 
 /** @throws StorageUnavailableError, in one sentence, when the bucket can not be listed. */
 export async function createS3Store(options: S3StoreOptions): Promise<BlobStore> {
-  const bucket = openBucket(options);
+  const bucket = await openBucket(options);
   await openSpool(bucket.spoolDir);
-  await requireBucket(bucket);
   return {
     stage: (source, putOptions = {}) => stageInBucket(bucket, source, putOptions),
     put: async (source, putOptions = {}) => {

@@ -2,6 +2,7 @@
 // What it reaches is what the server allows.
 import { createHash, createHmac } from 'node:crypto';
 import { Agent, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import type { S3Address } from '#test/support/s3-server.ts';
 
 export interface RawClient {
@@ -23,7 +24,12 @@ export function rawClient({ endpoint, region, credentials }: S3Address, connecti
     const asked = request({ hostname, port, method, path, agent, headers: { ...headers, ...sign(method, path) } });
     asked.on('response', (answer) => {
       if (answer.statusCode !== undefined && answer.statusCode < 300) resolve(answer);
-      else reject(new Error(`${method} ${path}: HTTP ${answer.statusCode}`));
+      else {
+        void text(answer).then(
+          (said) => reject(new Error(`${method} ${path}: HTTP ${answer.statusCode} ${said}`)),
+          reject,
+        );
+      }
     });
     asked.on('error', reject);
     for (const chunk of chunks) asked.write(chunk);

@@ -12,6 +12,7 @@ import { getCACertificates } from 'node:tls';
 import { requireSha256 } from '#storage/blob-store.ts';
 import { type ByteBudget, createByteBudget } from './byte-budget.ts';
 import { signByChecksum } from './payload.ts';
+import { openQuickly, type SendQuickly } from './quick.ts';
 import { createRetries } from './retries.ts';
 import { isNamed, troubleOf } from './trouble.ts';
 
@@ -45,6 +46,8 @@ export interface Bucket {
   client: S3Client;
   /** For the one request that a server may work on for minutes without a sign of life: putting parts together. */
   patient: S3Client;
+  /** For getting and putting one object. */
+  quickly: SendQuickly;
   /** Signs links; sends nothing. */
   linking: S3Client;
   /** Bytes of parts that are in memory. */
@@ -57,7 +60,26 @@ const joinSilenceMs = 15 * 60_000;
 const connectionsMax = 64;
 const memoryBytes = 64 * 1024 * 1024;
 
-export function openBucket(options: S3StoreOptions): Bucket {
+/** @throws StorageUnavailableError, in one sentence, when the bucket can not be listed. */
+export async function openBucket(options: S3StoreOptions): Promise<Bucket> {
+  const bucket = describeBucket(options);
+  return { ...bucket, quickly: await asking(bucket, () => openQuickly(bucket)) };
+}
+
+/** Makes the bucket where there is none, for a server of one's own. Safe to repeat. @throws StorageUnavailableError */
+export async function makeBucket(options: S3StoreOptions): Promise<'made' | 'there'> {
+  const bucket = describeBucket(options);
+  try {
+    await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }));
+    return 'there';
+  } catch (error) {
+    if (!isNamed(error, 'NotFound', 'NoSuchBucket')) throw troubleOf(bucket, error);
+  }
+  await asking(bucket, () => bucket.client.send(new CreateBucketCommand({ Bucket: bucket.name })));
+  return 'made';
+}
+
+function describeBucket(options: S3StoreOptions): Omit<Bucket, 'quickly'> {
   const ca = options.extraCa === null ? {} : { ca: [...getCACertificates('default'), options.extraCa] };
   const agents = {
     httpAgent: new HttpAgent({ keepAlive: true, maxSockets: connectionsMax }),
@@ -110,24 +132,12 @@ export function objectOf(bucket: Bucket, sha256: string): { Bucket: string; Key:
 }
 
 /** Does the request and says in plain words what is wrong with the server, the bucket or the credentials. */
-export async function asking<T>(bucket: Bucket, request: () => Promise<T>): Promise<T> {
+export async function asking<T>(bucket: Pick<Bucket, 'shown'>, request: () => Promise<T>): Promise<T> {
   try {
     return await request();
   } catch (error) {
     throw troubleOf(bucket, error);
   }
-}
-
-/** Makes the bucket where there is none, for a server of one's own. Safe to repeat. */
-export async function ensureBucket(bucket: Bucket): Promise<'made' | 'there'> {
-  try {
-    await bucket.client.send(new HeadBucketCommand({ Bucket: bucket.name }));
-    return 'there';
-  } catch (error) {
-    if (!isNamed(error, 'NotFound', 'NoSuchBucket')) throw troubleOf(bucket, error);
-  }
-  await asking(bucket, () => bucket.client.send(new CreateBucketCommand({ Bucket: bucket.name })));
-  return 'made';
 }
 
 /** @throws StorageUnavailableError when the bucket is not there or may not be listed. */

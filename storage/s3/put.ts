@@ -146,7 +146,9 @@ async function putBytes(bucket: Bucket, digest: BlobDigest, bytes: Buffer): Prom
         ...(overwrite ? {} : { IfNoneMatch: '*' }),
       }),
     );
-  for (let conflicts = 0; ; conflicts += 1) {
+  const quick = await putQuickly(bucket, digest, bytes);
+  if (quick === 'stored') return;
+  for (let conflicts = 0; quick !== 'there'; conflicts += 1) {
     try {
       await put(false);
       return;
@@ -157,6 +159,28 @@ async function putBytes(bucket: Bucket, digest: BlobDigest, bytes: Buffer): Prom
     }
   }
   if ((await stateInBucket(bucket, digest)) !== 'intact') await asking(bucket, () => put(true));
+}
+
+async function putQuickly(
+  bucket: Bucket,
+  { sha256 }: BlobDigest,
+  bytes: Buffer,
+): Promise<'stored' | 'there' | 'ask again'> {
+  const answer = await bucket.quickly({
+    method: 'PUT',
+    key: objectOf(bucket, sha256).Key,
+    headers: {
+      'content-length': String(bytes.length),
+      'content-type': 'application/octet-stream',
+      'x-amz-content-sha256': sha256,
+      'x-amz-checksum-sha256': Buffer.from(sha256, 'hex').toString('base64'),
+      'if-none-match': '*',
+    },
+    body: bytes,
+  });
+  answer?.body.resume();
+  if (answer?.status === 200) return 'stored';
+  return answer?.status === 412 ? 'there' : 'ask again';
 }
 
 function changed({ sha256 }: BlobDigest): Error {

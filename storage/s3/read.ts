@@ -24,23 +24,52 @@ interface Body {
 /** Null when the range lies behind the end. @throws blob-missing */
 export async function openBody(bucket: Bucket, sha256: string, range?: ByteRange): Promise<Body | null> {
   const Range = range === undefined ? undefined : `bytes=${range.start}-${range.end}`;
+  const quick = await openQuickBody(bucket, sha256, range, Range);
+  if (quick !== null) return quick;
   try {
     const answer = await bucket.client.send(new GetObjectCommand({ ...objectOf(bucket, sha256), Range }));
     const stream = answer.Body as Readable;
     // The reader gets the error from the iterator; one that comes before it reads must not end the process.
     stream.on('error', () => undefined);
-    const length = answer.ContentLength ?? 0;
-    const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(answer.ContentRange ?? '') ?? [];
-    if (start === undefined && range !== undefined && range.start > 0) {
-      stream.destroy();
-      throw new Error('the server ignored the range that was asked for');
-    }
-    return { stream, start: Number(start ?? 0), length, sizeBytes: Number(total ?? length) };
+    return bodyOf(stream, range, answer.ContentLength ?? 0, answer.ContentRange);
   } catch (error) {
     if (isNamed(error, 'NoSuchKey')) throw blobMissing(sha256);
     if (statusOf(error) === 416) return null;
     throw troubleOf(bucket, error);
   }
+}
+
+const emptyPayload = createHash('sha256').digest('hex');
+
+async function openQuickBody(
+  bucket: Bucket,
+  sha256: string,
+  range: ByteRange | undefined,
+  rangeHeader: string | undefined,
+): Promise<Body | null> {
+  const answer = await bucket.quickly({
+    method: 'GET',
+    key: objectOf(bucket, sha256).Key,
+    headers: {
+      'x-amz-content-sha256': emptyPayload,
+      ...(rangeHeader === undefined ? {} : { range: rangeHeader }),
+    },
+  });
+  if (answer?.status === 200 || answer?.status === 206) {
+    const { body, headers } = answer;
+    return bodyOf(body, range, Number(headers['content-length'] ?? 0), headers['content-range']);
+  }
+  answer?.body.destroy();
+  return null;
+}
+
+function bodyOf(stream: Readable, range: ByteRange | undefined, length: number, contentRange?: string): Body {
+  const [, start, total] = /^bytes (\d+)-\d+\/(\d+)$/.exec(contentRange ?? '') ?? [];
+  if (start === undefined && range !== undefined && range.start > 0) {
+    stream.destroy();
+    throw new Error('the server ignored the range that was asked for');
+  }
+  return { stream, start: Number(start ?? 0), length, sizeBytes: Number(total ?? length) };
 }
 
 /** The bytes of the body in order, each exactly once, over as many connections as it takes. */

@@ -1,4 +1,5 @@
 // The processes of a team's set-up as something that a kill loop can strike.
+import { execFileSync } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,6 +41,7 @@ export function teamSystem(options: TopologyOptions): TeamSystem {
       await until(async () => (await fetch(`${running().url}/ready`).catch(() => null))?.ok === true);
     },
     find(kind) {
+      if (kind === 'stage' && options.docker === true) return containerProcesses(homes);
       if (kind === 'supervisor' || kind === 'stage') return homes.flatMap((home) => stageProcesses(home, kind));
       const pid = running().pid(kind);
       return pid === undefined ? [] : [{ pid, launch: null }];
@@ -64,4 +66,21 @@ export function teamSystem(options: TopologyOptions): TeamSystem {
     workspaces: async () => (await Promise.all(homes.map((home) => readdir(join(home, 'node', 'work'))))).flat(),
     stop: () => running().stop(),
   };
+}
+
+/** The first processes of the containers that belong to launches of these homes. */
+function containerProcesses(homes: readonly string[]): Array<{ pid: number; launch: string | null }> {
+  const names = new Set(homes.flatMap(launchesIn));
+  const docker = (...args: string[]) =>
+    execFileSync('docker', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const running = docker('ps', '--format', '{{.Names}}')
+    .split('\n')
+    .filter((name) => names.has(name));
+  return running.flatMap((launch) => {
+    try {
+      return [{ pid: Number(docker('inspect', '--format', '{{.State.Pid}}', launch)), launch }];
+    } catch {
+      return []; // It ended in between.
+    }
+  });
 }

@@ -12,6 +12,7 @@ import { freePort, isFree } from '#embedded/ports.ts';
 import { postgresOn, preparePostgres } from '#embedded/postgres.ts';
 import { installGoProgram, temporalServer, temporalSqlTool } from '#embedded/setup/go-program.mjs';
 import { type Client, createClient } from '#sdk/client.ts';
+import { testBaseImage } from './docker.ts';
 import { s3ServerIn } from './s3-server.ts';
 import { until } from './stack.ts';
 
@@ -28,6 +29,8 @@ export interface TopologyOptions {
   slots: number;
   /** Blobs in an S3 server of its own instead of a shared folder. */
   s3?: boolean;
+  /** Stages in containers of the machine's engine. */
+  docker?: boolean;
   /** On top of what every process of ours gets. */
   env?: Record<string, string>;
 }
@@ -81,6 +84,7 @@ async function startAll(options: TopologyOptions, guard: Guard): Promise<Topolog
     ASSAY_PUBLIC_URL: url,
     NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node'),
     ...certificates(),
+    ...(options.docker === true ? { ASSAY_RUNNER: 'docker', ASSAY_DOCKER_BASE: testBaseImage } : {}),
     ...options.env,
   };
   // API and control worker share the mirrors, as they share a volume in docker-compose.yml.
@@ -268,7 +272,8 @@ async function startProgram(guard: Guard, home: string, name: string, args: stri
 
 function certificates(): Record<string, string> {
   const names = ['SSL_CERT_FILE', 'PIP_CERT', 'REQUESTS_CA_BUNDLE', 'NODE_EXTRA_CA_CERTS'];
-  return Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
+  const given = Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
+  return given.SSL_CERT_FILE === undefined ? given : { ...given, ASSAY_EXTRA_CA: given.SSL_CERT_FILE };
 }
 
 /** Temporal's services find each other by ports that have to be below 32768. */

@@ -79,6 +79,9 @@ export interface Firewall {
   remove(node: string): Promise<void>;
 }
 
+/** Somebody else writes rules at the same moment, as an engine does that makes a network. */
+export class DisplacedRulesError extends Error {}
+
 export function createFirewall(): Firewall {
   // What the system printed right after the rules were written: it spells them in a way of its own.
   let written: { rules: string; printed: string } | null = null;
@@ -91,7 +94,7 @@ export function createFirewall(): Firewall {
       await write(rules, wall.node, found);
       const after = await readRules();
       if (!comeFirst(after, wall.node)) {
-        throw new Error('the rules were written, but others come before them');
+        throw new DisplacedRulesError('the rules were written, but others come before them');
       }
       written = { rules, printed: ownLines(after, wall.node) };
     },

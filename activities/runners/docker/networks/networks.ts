@@ -2,13 +2,14 @@
 
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { DomainError } from '#core/errors.ts';
 import { isWithin } from '#core/network.ts';
 import type { Network } from '#core/project.ts';
 import { isAway } from '#activities/runners/docker/engine.ts';
 import { type Bridge, type Bridged, ensureBridge, listNetworks, removeNetwork } from './bridges.ts';
-import { createFirewall, readResolvers } from './firewall.ts';
+import { createFirewall, DisplacedRulesError, readResolvers } from './firewall.ts';
 import { type Forwarder, startForwarder } from './forwarder.ts';
 
 export interface NetworksOptions {
@@ -87,11 +88,16 @@ export function createNetworks(options: NetworksOptions): Networks {
 
   async function require(network: Bridged): Promise<Held> {
     requireWithin(network, most);
-    try {
-      return await look();
-    } catch (error) {
-      if (isAway(error)) throw error;
-      throw notEnforceable(network, error);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await look();
+      } catch (error) {
+        if (isAway(error)) throw error;
+        if (!(error instanceof DisplacedRulesError)) throw notEnforceable(network, error);
+        // The trouble of this node at this moment, and no fault of the stage.
+        if (tries === displacedMax) throw error;
+        await sleep(tries * displacedPauseMs);
+      }
     }
   }
 
@@ -148,6 +154,9 @@ function notEnforceable(network: Network, error: unknown): Error {
 const portFile = (stateDir: string): string => join(stateDir, '.forwarder-port');
 
 const portTries = 5;
+/** Rules that others displace are written again so often, with a pause that grows. */
+const displacedMax = 10;
+const displacedPauseMs = 50;
 
 /** A port that is free on one gateway may be taken on the other. */
 async function openForwarder({ stateDir, apiUrl }: NetworksOptions, addresses: string[]): Promise<Forwarder> {
