@@ -110,6 +110,18 @@ const logCauses: readonly {
     sentence: (stage) => `${stage} could not get the memory it asked for; raise resources.memory or use less.`,
   },
   {
+    pattern: /\b(lib[\w.+-]+\.so[\d.]*): cannot open shared object file/,
+    class: 'environment',
+    sentence: (stage, match) =>
+      `${stage} needs the system library ${match[1]}, which its image or machine does not have; install it there, for example in a dockerfile:.`,
+  },
+  {
+    pattern: /(?:^|[\s'"])python['"]?: (?:command )?(?:not found|No such file or directory)/,
+    class: 'user',
+    sentence: (stage) =>
+      `${stage} calls python, and its image has none by that name; call python3, add a requirement file (its environment has python), or choose another image.`,
+  },
+  {
     pattern: /(?:ModuleNotFoundError|ImportError): No module named ['"]?([\w.]+)/,
     class: 'user',
     sentence: (stage, match) =>
@@ -143,7 +155,9 @@ function plainExit(exit: StageExit): string {
 // Python ends a traceback with the exception; that line alone often says it all.
 function lastWords(logTail: readonly string[]): string {
   const line = logTail.findLast((text) => text.trim() !== '')?.trim() ?? '';
-  return /^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b/.test(line) ? ` ${line.slice(0, 200)}` : '';
+  return /^[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning)\b/.test(line)
+    ? ` ${line.length > 200 ? `${line.slice(0, 200)}…` : line}`
+    : '';
 }
 
 function gib(bytes: number): string {

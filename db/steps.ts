@@ -187,7 +187,7 @@ export async function waitForNode(db: Database, id: StepId, pool: string): Promi
       and(
         stepIs(id),
         eq(steps.status, 'pending'),
-        sql`not exists (select 1 from nodes where pool = ${pool} and lease_expires_at > clock_timestamp())`,
+        sql`not exists (select 1 from nodes where pool = ${pool} and state = 'active' and lease_expires_at > clock_timestamp())`,
       ),
     )
     .returning({ name: steps.name });

@@ -5,6 +5,11 @@ import { runUntilStopped } from './run.ts';
 
 const commandLine = fileURLToPath(new URL('../cli/assay.mjs', import.meta.url));
 
+const stagesRun =
+  readConfig().runner.kind === 'docker'
+    ? "Stages run in containers of this machine's Docker engine."
+    : 'Stages run as processes of this machine: that is for code you trust.';
+
 await runUntilStopped(readConfig, (stack, seconds) => {
   console.log(`
 Assay is ready after ${seconds} s.
@@ -16,7 +21,7 @@ Assay is ready after ${seconds} s.
   Logs          ${stack.logs}
   Command line  ${commandLine}
 
-Stages run as processes of this machine: that is for code you trust.
+${stagesRun}
 In the checkout of a project, \`assay run --wait\` submits it. Ctrl-C stops everything.
 `);
   return new Promise<void>(() => undefined);

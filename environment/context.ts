@@ -86,13 +86,16 @@ export function createContext(options: EnvironmentOptions): EnvironmentContext {
     installingEnv: {
       ...env,
       ...indexEnvironment(index, env),
-      ...(options.builder ? { HOME: builderHome(options.cacheDir), USER: 'assay-build' } : {}),
+      // Nothing that a package could have written configures a program of this process.
+      ...(options.builder ? { HOME: '/nonexistent', USER: 'assay-build' } : {}),
       UV_CACHE_DIR: uvCacheDir(options.cacheDir),
       UV_PYTHON_INSTALL_DIR: pythonsDir(options.cacheDir),
       UV_NO_PROGRESS: '1',
       NO_COLOR: '1',
       GIT_ALLOW_PROTOCOL: options.gitProtocols ?? 'https:ssh',
       GIT_CONFIG_NOSYSTEM: '1',
+      GIT_CONFIG_GLOBAL: '/dev/null',
+      PYTHONNOUSERSITE: '1',
       // A commit's tree has no git history, so a package that takes its version from tags is given one.
       SETUPTOOLS_SCM_PRETEND_VERSION: unknownVersion,
       POETRY_DYNAMIC_VERSIONING_BYPASS: unknownVersion,
@@ -114,10 +117,6 @@ export const unknownVersion = '0.0.0';
 export function uvCacheDir(cacheDir: string, base: Pick<Base, 'digest'> | null = null): string {
   if (base === null) return join(cacheDir, 'uv-cache');
   return join(cacheDir, 'images', 'uv-cache', base.digest.replace('sha256:', '').slice(0, 32));
-}
-
-export function builderHome(cacheDir: string): string {
-  return join(cacheDir, 'builder-home');
 }
 
 export function pythonsDir(cacheDir: string): string {

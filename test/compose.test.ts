@@ -81,6 +81,18 @@ describe('docker-compose.yml', () => {
     ).toEqual([]);
   });
 
+  it('lets the stage worker find the servers where they listen', () => {
+    const where = '${ASSAY_PRIVATE_ADDRESS:-127.0.0.1}';
+    const { environment = {} } = services.stage ?? {};
+    const addresses = ['ASSAY_DATABASE_URL', 'ASSAY_TEMPORAL_ADDRESS', 'ASSAY_S3_ENDPOINT'].map(
+      (name) => environment[name],
+    );
+    for (const [index, port] of [5432, 7233, 7070].entries()) {
+      expect(addresses[index]).toContain(`${where}:${port}`);
+      expect(Object.values(services).flatMap(({ ports = [] }) => ports)).toContain(`${where}:${port}:${port}`);
+    }
+  });
+
   it('starts everything again but what runs once, waits for it, checks its health and bounds its logs', () => {
     for (const [name, service] of Object.entries(services)) {
       const once = ['migrate', 'temporal-schema'].includes(name);

@@ -5,7 +5,7 @@ import type Docker from 'dockerode';
 import { gitCredentials } from '#activities/git-credentials.ts';
 import { createDockerRunner, nodeOf } from '#activities/runners/docker/docker-runner.ts';
 import { connectDocker, untilEngineAnswers } from '#activities/runners/docker/engine.ts';
-import { createNetworks } from '#activities/runners/docker/networks/networks.ts';
+import { createNetworks, type Networks } from '#activities/runners/docker/networks/networks.ts';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
 import type { Runner } from '#activities/runners/runner.ts';
@@ -138,6 +138,7 @@ export async function openStageParts(
   const python = await findPython(stageUser, config.python ?? undefined);
   const { extraCaFile, indexUrl, environment: variables } = config.installing;
   const docker = await openEngine(config);
+  const networks = docker === null ? null : openNetworks(config, docker);
   const environment = {
     cacheDir: await openFolder(join(await reachableFolder(config.home), 'environments')),
     variables,
@@ -145,9 +146,9 @@ export async function openStageParts(
     index: { defaultIndex: indexUrl },
     extraCaFile,
     builder,
-    images: imageSettings(config.images, docker),
+    images: imageSettings(config.images, docker, networks),
   };
-  return { environment, runner: openRunner(config, docker, python, stageUser) };
+  return { environment, runner: openRunner(config, docker, networks, python, stageUser) };
 }
 
 /** Null where stages run as processes. Resolves once the engine answers. */
@@ -159,14 +160,21 @@ async function openEngine({ runner }: Config): Promise<Docker | null> {
 }
 
 function openRunner(
-  { home, runner, api }: Config,
+  { home }: Config,
   docker: Docker | null,
+  networks: Networks | null,
   python: string,
   stageUser: StageUser | null,
 ): Runner {
   const stateDir = join(home, 'launches');
-  if (runner.kind === 'process' || docker === null) return createProcessRunner({ stateDir, python, stageUser });
-  const networks = createNetworks({
+  if (docker === null || networks === null) return createProcessRunner({ stateDir, python, stageUser });
+  return createDockerRunner({ docker, stateDir, python, stageUser, networks });
+}
+
+function openNetworks({ home, runner, api }: Config, docker: Docker): Networks | null {
+  if (runner.kind === 'process') return null;
+  const stateDir = join(home, 'launches');
+  return createNetworks({
     docker,
     node: nodeOf(stateDir),
     stateDir,
@@ -174,7 +182,6 @@ function openRunner(
     most: runner.networkMax,
     allowed: runner.networkAllow,
   });
-  return createDockerRunner({ docker, stateDir, python, stageUser, networks });
 }
 
 /** Other accounts may pass through, and see nothing that is not theirs. */

@@ -17,7 +17,7 @@ import { type Duty, putAsideIfFailing } from '#db/nodes.ts';
 import { startDiskGuard } from './node/disk-guard.ts';
 import { holdLease, type Lease, leaseMs } from './node/lease.ts';
 import type { NodeIdentity } from './node/node.ts';
-import { createPoolPolling, type PoolPolling } from './node/pool-polling.ts';
+import { createPolling, createPoolPolling, type PoolPolling } from './node/pool-polling.ts';
 import { adoptLaunches, startNodeReconciler } from './node/node-reconciler.ts';
 import type { Logger } from './logger.ts';
 import { installRuntime, orClose, type RunningWorker, throttle, type WorkerDeps } from './temporal/runtime.ts';
@@ -67,7 +67,7 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     maxHeartbeatThrottleInterval: throttle,
     shutdownGraceTime: 0,
   };
-  const polling = createPoolPolling(
+  const stages = createPoolPolling(
     stageDeps.slots,
     (tuner) =>
       Worker.create({
@@ -85,25 +85,36 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
     maxConcurrentActivityTaskExecutions: 100,
     maxConcurrentActivityTaskPolls: 2,
   };
-  const onEnvironments = {
-    ...shared,
-    activities: createEnvironmentActivities(stageDeps),
-    taskQueue: environmentQueue(node.pool),
-    maxConcurrentActivityTaskExecutions: environmentsAtOnce,
-    maxConcurrentActivityTaskPolls: 2,
+  const createForEnvironments = async () => ({
+    worker: await Worker.create({
+      ...shared,
+      activities: createEnvironmentActivities(stageDeps),
+      taskQueue: environmentQueue(node.pool),
+      maxConcurrentActivityTaskExecutions: environmentsAtOnce,
+      maxConcurrentActivityTaskPolls: 2,
+    }),
+  });
+  const environments = createPolling('environments', createForEnvironments, log);
+  // A node that takes no stages makes no environments for them: what fails there must not attract more.
+  const polling: PoolPolling = {
+    set: async (wanted) => {
+      await Promise.all([stages.set(wanted), environments.set(wanted)]);
+    },
+    failed: Promise.race([stages.failed, environments.failed]),
   };
+  polling.failed.catch(() => undefined);
   const opened = [
     { close: () => reconciler.stop() },
     { close: () => diskGuard.stop() },
     { close: () => held.stop() },
     native,
   ];
-  const workers = await orClose(opened, async () => {
-    const created = await Promise.all([Worker.create(onNode), Worker.create(onEnvironments)]);
+  const worker = await orClose(opened, async () => {
+    const created = await Worker.create(onNode);
     if (held.duty.state === 'active') await polling.set(true);
     return created;
   });
-  const running = Promise.all(workers.map((worker) => worker.run()));
+  const running = worker.run();
   const obey = createObedience({ polling, leaving, log });
   held.follow(obey);
   log.info({ node: node.id, pool: node.pool, slots: node.slots, shape: node.shape }, 'the node offers its slots');
@@ -113,7 +124,7 @@ export async function startStageWorker(deps: StageWorkerDeps): Promise<RunningWo
       held.follow(() => undefined);
       leaving.leave(stopKillMs);
       const closed = polling.set(false);
-      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+      if (worker.getState() === 'RUNNING') worker.shutdown();
       await Promise.all([running, closed]);
       await diskGuard.stop();
       await reconciler.stop();

@@ -7,7 +7,8 @@ const name = 'assay-build';
  *
  * @returns its name.
  */
-export async function buildNetwork({ docker }: ImageSettings): Promise<string> {
+export async function buildNetwork({ docker, network }: ImageSettings): Promise<string> {
+  if (network) return await network();
   return await asking('the network of builds was prepared', async () => {
     try {
       await docker.getNetwork(name).inspect();

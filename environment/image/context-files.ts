@@ -2,6 +2,7 @@
 // change without a new image.
 import { join, posix } from 'node:path';
 import picomatch from 'picomatch';
+import { DomainError } from '#core/errors.ts';
 import { readText } from '#environment/sources/tree.ts';
 import { walk } from '#environment/process/trees.ts';
 
@@ -27,6 +28,26 @@ function instructions(text: string): string[] {
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
+}
+
+/** The engine itself would fetch these, from wherever it stands. */
+const remote = /^(?:https?:|git:|git@|ssh:|ftp:)/i;
+
+/**
+ * @throws DomainError environment-unresolvable for an ADD whose source is an address, or may become one.
+ */
+export function refuseRemoteSources(dockerfile: string, text: string): void {
+  for (const line of instructions(text)) {
+    const found = /^(?:ONBUILD\s+)?ADD\s+(.*)$/i.exec(line)?.[1];
+    if (found === undefined) continue;
+    const words = wordsOf(found.replace(/^(--\S+\s+)+/, '')) ?? [found];
+    const source = words.find((word) => remote.test(word) || word.includes('$'));
+    if (source === undefined && !/^ONBUILD/i.test(line)) continue;
+    throw new DomainError(
+      'environment-unresolvable',
+      `${dockerfile} has \`${line.slice(0, 200)}\`: the engine would fetch that itself. Use RUN with curl or the like, or COPY a file of the repository.`,
+    );
+  }
 }
 
 /** When a source is not written out (a variable, another escape character), the whole tree counts. */

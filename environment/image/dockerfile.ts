@@ -12,7 +12,7 @@ import { fileSha256 } from '#environment/uv/built-wheels.ts';
 import { buildFailure, tooLong } from './build-failure.ts';
 import { buildNetwork } from './build-network.ts';
 import { createBuildOutput } from './build-output.ts';
-import { contextFiles, movingBases } from './context-files.ts';
+import { contextFiles, movingBases, refuseRemoteSources } from './context-files.ts';
 import { baseLabel, buildTimeoutMs, engineMessage, engineStatus, type ImageSettings, inspectImage } from './engine.ts';
 import { followEvents } from './engine-events.ts';
 import { tarOf, whileReading } from './tar-of-tree.ts';
@@ -95,6 +95,7 @@ export async function buildBase(
 async function runBuild(images: ImageSettings, build: DockerfileBuild, tag: string): Promise<void> {
   const text = await readDockerfile(build.root, build.dockerfile);
   const { limits, docker } = images;
+  refuseRemoteSources(build.dockerfile, text);
   for (const note of movingBases(text)) build.onLine?.(note);
   const paths = [build.dockerfile, ...(await contextFiles(build.root, build.dockerfile, text))];
   const parts = paths.map((path) => ({ name: path, path: join(build.root, path) }));

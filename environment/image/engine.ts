@@ -11,6 +11,9 @@ export interface ImageSettings {
   limits: { memoryBytes: number; cpus: number };
   /** `config.json` of the docker program, whose logins are used for pulling; null pulls without any. */
   loginsFile?: string | null;
+  /** Makes sure of a network that keeps builds from this machine and its neighbours, and names it. Without it builds get a
+   * network of their own that is not walled. */
+  network?: (() => Promise<string>) | null;
 }
 
 export const buildTimeoutMs = 60 * 60_000;

@@ -1,11 +1,12 @@
 // Installing as another account: what it may write is given to it before, and taken back after.
 import { lchown, lstat, mkdir } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
-import { builderHome, type EnvironmentContext, uvCacheDir, wheelsDir } from '#environment/context.ts';
+import { type EnvironmentContext, uvCacheDir, wheelsDir } from '#environment/context.ts';
 import type { Base } from '#environment/image/base.ts';
 import { runInContainer } from '#environment/image/run-in-container.ts';
 import { type CommandOptions, type CommandResult, runCommand } from './command.ts';
 import { walk } from './trees.ts';
+import { withWorkDirectory } from './work-directory.ts';
 
 type Context = Pick<EnvironmentContext, 'base' | 'builder' | 'cacheDir' | 'images' | 'index' | 'installingEnv'>;
 
@@ -25,31 +26,37 @@ export async function runInstalling(
   args: readonly string[],
   { reads = [], ...options }: InstallingOptions,
 ): Promise<CommandResult> {
-  const { builder, cacheDir, installingEnv: env } = context;
-  if (builder !== null) {
-    for (const own of [uvCacheDir(cacheDir, context.base), builderHome(cacheDir)]) await openOwn(own, builder);
-    await chownTree(work, builder);
-  }
-  if (context.base !== null) return await runInBase(context, context.base, work, reads, program, args, options);
-  return await runCommand(program, args, { ...options, env, ...(builder === null ? {} : { account: builder }) });
+  const { base, builder, cacheDir, installingEnv } = context;
+  if (builder === null && base === null) return await runCommand(program, args, { ...options, env: installingEnv });
+  return await withWorkDirectory(cacheDir, async (home) => {
+    if (builder !== null) {
+      await openOwn(uvCacheDir(cacheDir, base), builder);
+      for (const folder of [work, home]) await chownTree(folder, builder);
+    }
+    // A home of its own: settings that a package leaves there are read by no other program, of whatever project.
+    const env = { ...installingEnv, HOME: home };
+    if (base !== null)
+      return await runInBase({ ...context, installingEnv: env }, base, [work, home], reads, program, args, options);
+    return await runCommand(program, args, { ...options, env, ...(builder === null ? {} : { account: builder }) });
+  });
 }
 
 async function runInBase(
   { images, builder, cacheDir, index, installingEnv }: Context,
   base: Base,
-  work: string,
+  writes: readonly string[],
   reads: readonly string[],
   program: string,
   args: readonly string[],
   options: CommandWatching,
 ): Promise<CommandResult> {
   if (images === null) throw new TypeError('a base image is given without an engine');
-  const own = [uvCacheDir(cacheDir, base), builderHome(cacheDir)];
+  const cache = uvCacheDir(cacheDir, base);
   const read = [program, wheelsDir(cacheDir), ...(index.findLinks ?? []).filter(isAbsolute), ...reads];
-  for (const folder of [...own, wheelsDir(cacheDir)]) await mkdir(folder, { recursive: true });
-  const env = { ...installingEnv, HOME: builderHome(cacheDir), UV_CACHE_DIR: uvCacheDir(cacheDir, base) };
+  for (const folder of [cache, wheelsDir(cacheDir)]) await mkdir(folder, { recursive: true });
+  const env = { ...installingEnv, UV_CACHE_DIR: cache };
   const user = builder ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-  const folders = { writes: [work, ...own], reads: [...read, ...(options.cwd === undefined ? [] : [options.cwd])] };
+  const folders = { writes: [...writes, cache], reads: [...read, ...(options.cwd === undefined ? [] : [options.cwd])] };
   return await runInContainer({ ...options, images, base, cacheDir, user, env, folders, network: true }, program, args);
 }
 

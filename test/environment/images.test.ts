@@ -118,6 +118,7 @@ import os
 told = [os.environ['UV_DEFAULT_INDEX'], os.environ['HTTPS_PROXY'], open(os.environ['SSL_CERT_FILE']).read()]
 assert all('${canary}' in one for one in told), told
 seen = [path for path in ('${shop.dir}/secret-cache/work', '/var/run/docker.sock', '/root/.ssh') if os.path.exists(path)]
+# Its own work and its own home.
 others = os.listdir('${shop.dir}/secret-cache/work') if seen[:1] == ['${shop.dir}/secret-cache/work'] else []
 with open('homemade.py', 'w') as file:
     file.write(f'uid = {os.getuid()}\\nothers = {len(others)}\\nseen = {[p for p in seen if not p.endswith("work")]!r}\\n')
@@ -142,7 +143,7 @@ ${ownBackend['backend.py']}`;
       const built = await shop.build(root, { context, onLine: (line) => lines.push(line) });
       const script = 'import homemade; print(homemade.uid, homemade.others, homemade.seen)';
       const uid = context.builder?.uid ?? process.getuid?.();
-      expect(await shop.run(built.image, ['python', '-c', script])).toBe(`${uid} 1 []`);
+      expect(await shop.run(built.image, ['python', '-c', script])).toBe(`${uid} 2 []`);
       expect(lines.join('\n')).not.toContain(canary);
       const saved = await shop.docker.getImage(built.image).get();
       expect(await countIn(saved, canary)).toBe(0);

@@ -38,20 +38,32 @@ export function createPoolPolling(
   create: (tuner: NonNullable<WorkerOptions['tuner']>) => Promise<Worker>,
   log: Logger,
 ): PoolPolling {
+  const open = async () => {
+    const door = poolTuner(slots);
+    return { worker: await create(door.tuner), close: door.close };
+  };
+  return createPolling('stages', open, log);
+}
+
+/** Asks for what a queue has, while it is wanted. */
+export function createPolling(
+  what: string,
+  create: () => Promise<{ worker: Worker; close?: () => void }>,
+  log: Logger,
+): PoolPolling {
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
   let current: { worker: Worker; ended: Promise<void> } | null = null;
   let change: Promise<void> = Promise.resolve();
 
   async function open(): Promise<void> {
-    const door = poolTuner(slots);
-    const worker = await create(door.tuner);
-    const ended = worker.run().then(door.close, (error: unknown) => {
-      door.close();
+    const { worker, close: shut = () => undefined } = await create();
+    const ended = worker.run().then(shut, (error: unknown) => {
+      shut();
       failed.reject(error);
     });
     current = { worker, ended };
-    log.info('the node asks for stages');
+    log.info(`the node asks for ${what}`);
   }
 
   async function close(): Promise<void> {
@@ -59,7 +71,7 @@ export function createPoolPolling(
     if (current.worker.getState() === 'RUNNING') current.worker.shutdown();
     await current.ended;
     current = null;
-    log.info('the node asks for no more stages');
+    log.info(`the node asks for no more ${what}`);
   }
 
   return {

@@ -76,7 +76,17 @@ async function closeAll(servers: readonly Server[]): Promise<void> {
   );
 }
 
+/** A target other than a path would be routed by whatever stands before the API. */
+const pathOnly = /^\/(?!\/)/;
+const withoutBody = new Set(['GET', 'HEAD', 'DELETE', 'OPTIONS', 'TRACE', 'CONNECT']);
+
 function forward(target: URL, incoming: IncomingMessage, response: ServerResponse): void {
+  const isChunked = incoming.headers['transfer-encoding'] !== undefined;
+  if (!pathOnly.test(incoming.url ?? '') || (isChunked && withoutBody.has(incoming.method ?? ''))) {
+    response.writeHead(400, { 'content-type': 'text/plain', connection: 'close' });
+    response.end('Send a path of the API, and no chunked body with a method that has none.\n');
+    return;
+  }
   const send = target.protocol === 'https:' ? httpsRequest : httpRequest;
   const outgoing = send({
     host: target.hostname.replace(/^\[|\]$/g, ''),
@@ -84,7 +94,13 @@ function forward(target: URL, incoming: IncomingMessage, response: ServerRespons
     servername: target.hostname,
     method: incoming.method,
     path: incoming.url,
-    headers: { ...endToEnd(incoming), host: target.host },
+    // Stages do not share connections: what one of them left unread would be answered to another.
+    agent: false,
+    headers: {
+      ...endToEnd(incoming),
+      ...(isChunked && { 'transfer-encoding': 'chunked' }),
+      host: target.host,
+    },
   });
   outgoing.on('response', (answer) => {
     response.writeHead(answer.statusCode ?? 502, endToEnd(answer));
@@ -103,5 +119,6 @@ function forward(target: URL, incoming: IncomingMessage, response: ServerRespons
 }
 
 function endToEnd({ headers }: IncomingMessage): Record<string, string | string[] | undefined> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !hopHeaders.has(name)));
+  const named = new Set((headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase()));
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !hopHeaders.has(name) && !named.has(name)));
 }

@@ -35,6 +35,8 @@ export interface NetworkSetting {
 export interface Networks {
   /** What the container's settings are called. Refuses with `network-not-enforceable`. */
   prepare(network: Network): Promise<NetworkSetting>;
+  /** The walled network that builds get, whatever stages may have. Rejects when the walls do not stand. */
+  forBuilds(): Promise<string>;
   /** How a stage with that network finds the API; null where it can not. */
   apiUrl(network: Network): Promise<string | null>;
   /** Removes networks of homes that are gone. */
@@ -88,6 +90,10 @@ export function createNetworks(options: NetworksOptions): Networks {
 
   async function require(network: Bridged): Promise<Held> {
     requireWithin(network, most);
+    return await walled(network);
+  }
+
+  async function walled(network: Bridged): Promise<Held> {
     for (let tries = 1; ; tries += 1) {
       try {
         return await look();
@@ -108,6 +114,9 @@ export function createNetworks(options: NetworksOptions): Networks {
       const { name, gateway } = bridges[network];
       // The engine resolves names on behalf of containers and would carry questions out of `platform`: nobody answers there.
       return { mode: name, dns: network === 'platform' ? [gateway] : [] };
+    },
+    async forBuilds() {
+      return (await walled('open')).bridges.open.name;
     },
     async apiUrl(network) {
       if (network === 'none') return null;
