@@ -38,7 +38,8 @@ export function stageProcess(
     await symlink(join(tmpdir(), 'assay-test-environments'), join(home, 'environments')).catch(ignoreExisting);
     const log = openSync(logFile, 'a');
     child = spawn(node, [main, '--role', 'stage', ...args], {
-      env: { ...process.env, ...variables, ASSAY_HOME: home },
+      // The set-up of the tests names a Temporal program, which is for those who start a server themselves.
+      env: { ...process.env, ASSAY_TEMPORAL_BIN: '', ...variables, ASSAY_HOME: home },
       stdio: ['ignore', log, log],
     });
     closeSync(log);
