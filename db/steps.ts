@@ -182,7 +182,13 @@ export async function waitAgain(db: Database, id: StepId): Promise<void> {
 export async function waitForNode(db: Database, id: StepId, pool: string): Promise<boolean> {
   const waiting = await db
     .update(steps)
-    .set({ status: 'waiting', reason: `waits for a node of pool ${pool}` })
+    .set({
+      status: 'waiting',
+      // What keeps the nodes that are there from taking it.
+      reason: sql`${`waits for a node of pool ${pool}`} || coalesce((
+        select ': ' || string_agg(id || ' is ' || state || coalesce(' (' || nodes.state_reason || ')', ''), ', ' order by id)
+        from nodes where pool = ${pool} and state <> 'active' and lease_expires_at > clock_timestamp()), '')`,
+    })
     .where(
       and(
         stepIs(id),

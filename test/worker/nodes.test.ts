@@ -160,8 +160,12 @@ describe('a drained node', () => {
     await node.kill('SIGKILL');
     await node.start();
     const [second = ''] = await runs(1, 'drained-2', counted('drained', file, 0));
-    await workers.until(second, async () => (await reasonOf(second))?.includes('place 1 of 1; its only node') === true);
-    expect(await reasonOf(second)).toContain('is drained: a new disk');
+    await workers.until(
+      second,
+      async () => (await reasonOf(second))?.includes('waits for a node of pool drained') === true,
+    );
+    expect(await reasonOf(second)).toContain(`${node.id()} is draining`);
+    expect(await reasonOf(second)).toContain('a new disk');
     await resumeNode(workers.db, { id: node.id(), by: 'grace' });
     expect((await workers.finished(second)).status).toBe('succeeded');
   }, 240_000);
