@@ -1,5 +1,5 @@
 // Where a disk store keeps what: `objects/ab/ab12…` are complete, `incoming/…` is everything that is not yet.
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { StorageFullError, requireSha256 } from './blob-store.ts';
@@ -61,4 +61,20 @@ function isFull(error: unknown): boolean {
 
 export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+/** Removes files of the folder that nobody wrote to for so long; answers how many. One that vanishes meanwhile is no error. */
+export async function sweepFolder(folder: string, olderThanMs: number): Promise<number> {
+  let removed = 0;
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    const found = await stat(path).catch((error: unknown) => {
+      if (isMissing(error)) return null;
+      throw error;
+    });
+    if (found === null || Date.now() - found.mtimeMs < olderThanMs) continue;
+    await rm(path, { force: true });
+    removed += 1;
+  }
+  return removed;
 }

@@ -1,7 +1,7 @@
 // Blobs as files below one directory of one file system.
 import { createHash, randomUUID } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { chmod, copyFile, mkdir, open, opendir, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, open, opendir, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import {
@@ -14,7 +14,7 @@ import {
   isSha256,
 } from './blob-store.ts';
 import { hashFile, readChunks } from './bytes.ts';
-import { type Disk, finishOrRemove, isMissing, objectPath } from './disk-layout.ts';
+import { type Disk, finishOrRemove, isMissing, objectPath, sweepFolder } from './disk-layout.ts';
 import { stageOnDisk } from './disk-staging.ts';
 
 export interface DiskStoreOptions {
@@ -41,7 +41,8 @@ export async function createDiskStore(options: DiskStoreOptions): Promise<BlobSt
     delete: (sha256) => remove(objectPath(disk, sha256)),
     link: () => Promise.resolve(null),
     list: () => list(disk),
-    sweep: (olderThanMs) => sweep(disk, olderThanMs),
+    // A put that is alive writes to its file, so a file untouched for long belongs to none.
+    sweep: (olderThanMs) => sweepFolder(join(disk.root, 'incoming'), olderThanMs),
   };
 }
 
@@ -110,21 +111,4 @@ async function* list(disk: Disk): AsyncGenerator<StoredBlob> {
       if (blob !== null) yield blob;
     }
   }
-}
-
-/** A put that is alive writes to its file, so a file untouched for long belongs to none. */
-async function sweep(disk: Disk, olderThanMs: number): Promise<number> {
-  const incoming = join(disk.root, 'incoming');
-  let removed = 0;
-  for (const name of await readdir(incoming)) {
-    const path = join(incoming, name);
-    const found = await stat(path).catch((error: unknown) => {
-      if (isMissing(error)) return null;
-      throw error;
-    });
-    if (found === null || Date.now() - found.mtimeMs < olderThanMs) continue;
-    await rm(path, { force: true });
-    removed += 1;
-  }
-  return removed;
 }

@@ -10,12 +10,13 @@ import {
   objectsPrefix,
   openBucket,
 } from './s3/bucket.ts';
+import { sweepFolder } from './disk-layout.ts';
 import { copyFromBucket } from './s3/copy.ts';
 import { linkToBucket } from './s3/link.ts';
 import { sweepUploads } from './s3/multipart.ts';
 import { stageInBucket } from './s3/put.ts';
 import { getFromBucket, statInBucket } from './s3/read.ts';
-import { openSpool, sweepSpool } from './s3/spool.ts';
+import { openSpool } from './s3/spool.ts';
 
 export { makeBucket, type S3StoreOptions };
 
@@ -42,7 +43,7 @@ export async function createS3Store(options: S3StoreOptions): Promise<BlobStore>
     link: (sha256, linkOptions) => linkToBucket(bucket, sha256, linkOptions),
     list: () => list(bucket),
     sweep: async (olderThanMs) =>
-      (await sweepSpool(bucket.spoolDir, olderThanMs)) + (await sweepUploads(bucket, olderThanMs)),
+      (await sweepFolder(bucket.spoolDir, olderThanMs)) + (await sweepUploads(bucket, olderThanMs)),
   };
 }
 

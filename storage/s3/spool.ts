@@ -1,11 +1,11 @@
 // A stream is kept on this machine until its digest, which is its name in the bucket, is known.
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type BlobDigest, type PutOptions, checkExpected, tooLarge } from '#storage/blob-store.ts';
 import { writeHashed } from '#storage/bytes.ts';
-import { finishOrRemove, isMissing } from '#storage/disk-layout.ts';
+import { finishOrRemove } from '#storage/disk-layout.ts';
 
 /** A stream up to this size stays in memory. */
 export const memoryBytesMax = 1024 * 1024;
@@ -56,20 +56,4 @@ async function writeSpool(file: string, chunks: AsyncIterable<Buffer>, sizeBytes
 
 export async function openSpool(spoolDir: string): Promise<void> {
   await mkdir(spoolDir, { recursive: true, mode: 0o700 });
-}
-
-/** Removes what processes that died left behind longer ago than this; answers how many files. */
-export async function sweepSpool(spoolDir: string, olderThanMs: number): Promise<number> {
-  let removed = 0;
-  for (const name of await readdir(spoolDir)) {
-    const path = join(spoolDir, name);
-    const found = await stat(path).catch((error: unknown) => {
-      if (isMissing(error)) return null;
-      throw error;
-    });
-    if (found === null || Date.now() - found.mtimeMs < olderThanMs) continue;
-    await rm(path, { force: true });
-    removed += 1;
-  }
-  return removed;
 }
