@@ -1,28 +1,36 @@
-// Before a slot is asked for: what identifies the stage's result is computed, stored and claimed.
+// Before a slot is asked for: what identifies the stage's result is computed, and an equal result answers the stage.
 import { ApplicationFailure } from '@temporalio/activity';
 import { ApplicationFailureCategory } from '@temporalio/common';
-import { digestedPaths, stageTree } from '#core/code-scope.ts';
-import { narrowParams } from '#core/params.ts';
-import type { ProjectConfig, Stage } from '#core/project.ts';
-import { type StageIngredients, stageInputs } from '#core/step-key.ts';
+import { DomainError } from '#core/errors.ts';
+import type { Params, ProjectConfig, Stage } from '#core/project.ts';
+import { stageInputs } from '#core/step-key.ts';
 import { admitStage } from '#db/admission.ts';
+import {
+  blobsOfResult,
+  type EarlierResult,
+  findEarlierResults,
+  keepKey,
+  listRerun,
+  reuseResult,
+  takeClaim,
+  waitOnceClaimed,
+} from '#db/claims.ts';
 import type { Database } from '#db/connect.ts';
-import { getEnvironment } from '#db/environments.ts';
-import { listSecrets } from '#db/secrets.ts';
-import { type Artifact, listOutputs } from '#db/outputs.ts';
+import { listOutputs } from '#db/outputs.ts';
+import { stagesHaveQuotas } from '#db/quotas.ts';
 import { listRunData } from '#db/run-data.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
-import { stagesHaveQuotas } from '#db/quotas.ts';
-import { claimStep as claimStepRow, getStep } from '#db/steps.ts';
-import { digestEntries, ignoreFile, ignoreGlob } from '#git/code-digest.ts';
+import { getStep } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
-import { ancestors } from './stage/ancestors.ts';
-import { compileGlob } from './stage/workspace.ts';
+import { mapLimited } from '#lake/map-limited.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
+import { stageIngredients } from './stage/ingredients.ts';
 import type { ExecutionInput } from './step.ts';
 import { stepKeyOf } from './step-keys.ts';
 
 export interface ClaimDeps {
   db: Database;
+  store: BlobStore;
   mirrors: Mirrors;
 }
 
@@ -30,126 +38,103 @@ export interface StageId extends ExecutionInput {
   step: string;
 }
 
-const ignoreBytesMax = 256 * 1024;
-
 /** The first in the queue of a quota looks again this soon; those behind it later, so that a long queue costs little. */
 const lookMs = 500;
 const lookMsMax = 15_000;
+const statsAtOnce = 16;
 
 /**
- * Repeating it gives the same key: everything it reads is written once before. What its quota does not admit is repeated
- * by the server, without a slot and without an event in the history.
+ * Answers the label of the run whose result answers the stage, or null: then the stage is to run. Repeating it gives the
+ * same key: everything it reads is written once before. While an equal step runs, or a quota does not admit it, it is
+ * repeated by the server, without a slot and without an event in the history.
  */
-export async function claimStep(deps: ClaimDeps, input: StageId): Promise<void> {
-  const step = await getStep(deps.db, input);
-  const isClaimed = step?.status === 'waiting' && step.stepKey !== null;
-  if (!isClaimed) await claim(deps, input);
-  if (isClaimed ? step.waitsFor !== 'quota' : !(await stagesHaveQuotas(deps.db))) return;
+export async function claimStep(deps: ClaimDeps, input: StageId): Promise<string | null> {
+  const before = await getStep(deps.db, input);
+  if (before?.status === 'reused') return await labelOf(deps.db, before.reusedFrom);
+  const isClaimed = before?.status === 'waiting' && before.stepKey !== null && before.waitsFor !== 'equal';
+  if (!isClaimed) {
+    const reused = await reuseOrClaim(deps, input);
+    if (reused !== null) return reused;
+  }
+  if (isClaimed ? before.waitsFor !== 'quota' : !(await stagesHaveQuotas(deps.db))) return null;
   const refused = await admitStage(deps.db, input);
-  if (refused === null) return;
-  const nextRetryDelay = Math.min(lookMsMax, lookMs * (1 + refused.before));
-  throw ApplicationFailure.create({
-    message: refused.sentence,
-    type: 'quota',
-    nonRetryable: false,
-    nextRetryDelay,
-    // Waiting is no trouble that a log should tell of.
-    category: ApplicationFailureCategory.BENIGN,
-  });
+  if (refused === null) return null;
+  throw waiting(refused.sentence, Math.min(lookMsMax, lookMs * (1 + refused.before)));
 }
 
-async function claim(deps: ClaimDeps, input: StageId): Promise<void> {
+/** Waiting is no trouble that a log should tell of. */
+function waiting(message: string, nextRetryDelay: number): ApplicationFailure {
+  const category = ApplicationFailureCategory.BENIGN;
+  return ApplicationFailure.create({ message, type: 'waiting', nonRetryable: false, nextRetryDelay, category });
+}
+
+async function labelOf(db: Database, runId: string | null): Promise<string> {
+  const { run, project } = await loadRun(db, runId ?? '');
+  return `${project.name}/${run.number}`;
+}
+
+async function reuseOrClaim(deps: ClaimDeps, input: StageId): Promise<string | null> {
   const loaded = await loadRun(deps.db, input.runId);
-  const { config, plan } = loaded.run;
+  const { config, plan, reproduces } = loaded.run;
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
-  const ingredients = await gather(deps, loaded, config, stage, input);
+  const keyed = stepKeyOf('stage', stageInputs(await gather(deps, loaded, config, stage, input)));
   const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
   const devices = stage.resources.accelerators?.count ?? 0;
-  await claimStepRow(deps.db, input, { ...stepKeyOf('stage', stageInputs(ingredients)), pool, devices });
+  await keepKey(deps.db, input, { ...keyed, pool, devices, reusable: stage.cache && reproduces === null });
+  const isForced = !stage.cache || (await listRerun(deps.db, input.runId, input.execution)).includes(input.step);
+  if (isForced) return null;
+  const shares = loaded.run.reuse && reproduces === null;
+  const earlier = await reuse(deps, input, keyed.stepKey, { onlyOwn: !shares });
+  if (earlier !== null || !shares) return earlier;
+  const holder = await takeClaim(deps.db, input, keyed.stepKey);
+  if (holder !== null) throw waiting(`an equal step of ${holder} runs`, lookMs);
+  // Whoever held the claim before may have left a result since the first look.
+  const late = await reuse(deps, input, keyed.stepKey, { onlyOwn: false });
+  if (late === null) await waitOnceClaimed(deps.db, input, pool);
+  return late;
 }
 
-async function gather(
+/** The newest earlier result of which every blob is still there; a result that is not all there is as good as none. */
+async function reuse(
   deps: ClaimDeps,
-  { run, project }: LoadedRun,
-  config: ProjectConfig,
-  stage: Stage,
   input: StageId,
-): Promise<StageIngredients> {
-  const [environment, stored, outputs, data, runner] = await Promise.all([
-    getStep(deps.db, { ...input, step: 'build-environment' }),
-    listSecrets(deps.db, project.id),
-    listOutputs(deps.db, run.id, input.execution),
+  stepKey: string,
+  which: { onlyOwn: boolean },
+): Promise<string | null> {
+  for (const result of await findEarlierResults(deps.db, input, stepKey, which)) {
+    if (await answerWith(deps, input, result)) return result.label;
+  }
+  return null;
+}
+
+async function answerWith(deps: ClaimDeps, input: StageId, result: EarlierResult): Promise<boolean> {
+  const blobs = await blobsOfResult(deps.db, result, input.step);
+  const found = await mapLimited(blobs, statsAtOnce, async (sha256) => (await deps.store.stat(sha256)) !== null);
+  if (found.includes(false)) return false;
+  try {
+    return await reuseResult(deps.db, input, result, blobs);
+  } catch (error) {
+    if (error instanceof DomainError && error.code === 'blob-missing') return false;
+    throw error;
+  }
+}
+
+async function gather(deps: ClaimDeps, { run, project }: LoadedRun, config: ProjectConfig, stage: Stage, id: StageId) {
+  const [environment, outputs, data] = await Promise.all([
+    getStep(deps.db, { ...id, step: 'build-environment' }),
+    listOutputs(deps.db, run.id, id.execution),
     listRunData(deps.db, run.id),
-    runnerOf(deps.db, run.environmentKey),
   ]);
-  const requirementFiles = (environment?.facts?.files as string[] | undefined) ?? [];
-  const secrets = new Map(stored.map(({ name, version }) => [name, version]));
-  const needed = ancestors(config.stages, stage.name);
-  return {
-    codeDigest: await digestCode(deps.mirrors, project.id, run.commit ?? '', config, stage, requirementFiles),
-    command: stage.command,
-    params: narrowParams(run.params as StageIngredients['params'], stage.params),
-    paramStyle: config.params.style,
-    environmentKey: run.environmentKey,
-    upstream: outputs.filter((output) => needed.has(output.step)).map(upstreamFile),
-    data: data.map(({ name, to, digest }) => ({ name, to, digest })),
-    seed: run.seed ?? 0,
-    env: { ...config.env, ...stage.env },
-    secrets: stage.secrets.map((name) => ({ name, version: secrets.get(name) ?? 0 })),
-    cpus: stage.resources.cpus,
-    threads: threadsOf(stage),
-    accelerators: stage.resources.accelerators,
-    runner,
-    network: stage.network,
-    outputs: stage.outputs,
-    deterministic: stage.deterministic,
-  };
-}
-
-/**
- * What lies below the environment is part of a result's identity: the base image, or for processes the C library and the
- * Python build. The image of the environment itself differs between engines that made it from the same lock and base.
- */
-async function runnerOf(db: Database, environmentKey: string | null): Promise<StageIngredients['runner']> {
-  const row = environmentKey === null ? undefined : await getEnvironment(db, environmentKey);
-  if (row?.base) return { kind: 'docker', imageDigest: row.base };
-  const [os = '', arch = '', libc = ''] = (row?.platform ?? '').split('-');
-  return { kind: 'process', platform: `${os}-${arch}`, libc, pythonBuild: row?.python ?? '' };
-}
-
-/** Thread counts change floating-point sums, so they are pinned: to the CPUs asked for, else to one per stage. */
-export function threadsOf(stage: Stage): number {
-  return Math.max(1, Math.floor(stage.resources.cpus ?? 1));
-}
-
-function upstreamFile(output: Artifact) {
-  return {
-    stage: output.step,
-    path: output.path,
-    mode: output.executable ? '100755' : '100644',
-    sha256: output.sha256,
-  };
-}
-
-async function digestCode(
-  mirrors: Mirrors,
-  projectId: string,
-  commit: string,
-  config: ProjectConfig,
-  stage: Stage,
-  requirementFiles: string[],
-): Promise<string> {
-  const entries = await mirrors.listTree(projectId, commit);
-  const hasIgnore = entries.some(({ path }) => path === ignoreFile);
-  const ignore = hasIgnore ? await mirrors.readFile(projectId, commit, ignoreFile, ignoreBytesMax) : null;
-  const paths = stageTree(
-    stage,
+  return await stageIngredients(deps, stage, {
+    project,
+    commit: run.commit ?? '',
     config,
-    entries.map((entry) => entry.path),
-    compileGlob,
-  );
-  const digested = new Set(digestedPaths(config, paths, ignore?.toString('utf8') ?? null, ignoreGlob));
-  for (const path of requirementFiles) digested.delete(path);
-  return digestEntries(entries.filter((entry) => digested.has(entry.path)));
+    params: run.params as Params,
+    seed: run.seed ?? 0,
+    environmentKey: run.environmentKey,
+    requirementFiles: (environment?.facts?.files as string[] | undefined) ?? [],
+    data,
+    outputs,
+  });
 }

@@ -45,6 +45,9 @@ export async function prepareSubmit(
     ...(await patchOf(deps, body, like)),
     reuse: body.reuse ?? true,
     likeRunId: like?.id ?? null,
+    rerun: body.rerun ?? [],
+    resumedFrom: null,
+    reproduces: null,
     trigger: null,
     priority: body.priority ?? defaultPriority,
   };

@@ -40,6 +40,8 @@ export const submitRunBody = z
     dirty: z.strictObject({ patch: z.base64().max(8_000_000) }).optional(),
     /** False runs every step again. */
     reuse: z.boolean().optional(),
+    /** Stages that run although an equal result is kept. */
+    rerun: z.array(z.string().min(1).max(100)).max(64).optional(),
     /** 1 is served first, 5 last; 3 when absent. */
     priority: z.literal(priorities).optional(),
   })
@@ -144,6 +146,8 @@ export const step = z
       })
       .nullable(),
     stepKey: z.string().nullable(),
+    /** Label of the run whose result answers a reused step; its files, metrics and log are shown as this run's own. */
+    reusedFrom: z.string().nullable(),
     /** What the step found: hit or miss, digests, counts. */
     facts: z.record(z.string(), z.unknown()).nullable(),
     failure: failure.nullable(),
@@ -181,6 +185,8 @@ export const run = runSummary
     reuse: z.boolean(),
     like: uuid.nullable(),
     resumedFrom: uuid.nullable(),
+    /** The run that this one does again, to be compared with it. */
+    reproduces: uuid.nullable(),
     tree: z.string().nullable(),
     commitAuthor: z.string().nullable(),
     environmentKey: z.string().nullable(),

@@ -27,6 +27,9 @@ export type RunnerIngredient =
   | { kind: 'docker'; imageDigest: string };
 
 export type StageIngredients = {
+  /** Results are shared within a project only. */
+  project: string;
+  stage: string;
   /** Digest over paths, modes, symlinks and contents of the stage's part of the tree (see code-scope.ts). */
   codeDigest: string;
   command: string | readonly string[];

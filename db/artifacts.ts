@@ -15,10 +15,15 @@ const columns = {
   createdAt: isoInstant(artifacts.createdAt),
 };
 
-/** Whether the attempt's files count: it succeeded for its step in the newest execution that has the step. */
-const counts: SQL = sql`exists (
-  select 1 from steps s where s.run_id = ${artifacts.runId} and s.name = ${artifacts.step} and s.fence = ${artifacts.fence}
+/** Whether the files count for this run: the attempt made the result of their step in the newest execution that has one. */
+const countsFor = (runId: string): SQL => sql`exists (
+  select 1 from steps s where s.run_id = ${runId}::uuid and s.name = ${artifacts.step} and s.fence = ${artifacts.fence}
+    and coalesce(s.reused_from, s.run_id) = ${artifacts.runId}
     and s.execution = (select max(e.execution) from steps e where e.run_id = s.run_id and e.name = s.name and e.fence is not null))`;
+
+/** The run and those whose results it reuses. */
+const holders = (runId: string): SQL => sql`${artifacts.runId} in (
+  select ${runId}::uuid union select s.reused_from from steps s where s.run_id = ${runId}::uuid and s.reused_from is not null)`;
 
 /** By step order of the paths; with `all`, files of attempts that failed or were superseded too. */
 export async function listArtifacts(db: Queryable, runId: string, wanted: { step?: string | undefined; all: boolean }) {
@@ -27,9 +32,9 @@ export async function listArtifacts(db: Queryable, runId: string, wanted: { step
     .from(artifacts)
     .where(
       and(
-        eq(artifacts.runId, runId),
+        holders(runId),
         wanted.step === undefined ? undefined : eq(artifacts.step, wanted.step),
-        wanted.all ? undefined : counts,
+        wanted.all ? or(eq(artifacts.runId, runId), countsFor(runId)) : countsFor(runId),
       ),
     )
     .orderBy(asc(artifacts.path), asc(artifacts.step), asc(artifacts.fence));
@@ -48,13 +53,14 @@ export async function findArtifact(
     .from(artifacts)
     .where(
       and(
-        eq(artifacts.runId, runId),
+        holders(runId),
+        or(eq(artifacts.runId, runId), countsFor(runId)),
         eq(artifacts.path, wanted.path),
         wanted.step === undefined ? undefined : eq(artifacts.step, wanted.step),
         wanted.attempt === undefined ? undefined : eq(artifacts.fence, wanted.attempt),
       ),
     )
-    .orderBy(desc(counts), desc(artifacts.fence), asc(artifacts.step))
+    .orderBy(desc(countsFor(runId)), desc(artifacts.fence), asc(artifacts.step))
     .limit(1);
   return row;
 }
@@ -69,6 +75,6 @@ export async function listArtifactsBelow(db: Queryable, runId: string, path: str
   return await db
     .select(columns)
     .from(artifacts)
-    .where(and(eq(artifacts.runId, runId), counts, or(eq(artifacts.path, folder), below)))
+    .where(and(holders(runId), countsFor(runId), or(eq(artifacts.path, folder), below)))
     .orderBy(asc(artifacts.path));
 }

@@ -2,6 +2,7 @@
 import { and, asc, eq, sql } from 'drizzle-orm';
 import { parseMetric, type StageMetric } from '#core/metrics.ts';
 import type { Queryable } from './connect.ts';
+import { resultRun } from './result-run.ts';
 import { metrics, steps } from './schema/steps.ts';
 
 export interface MetricRow extends StageMetric {
@@ -10,7 +11,8 @@ export interface MetricRow extends StageMetric {
 }
 
 /**
- * In the order of the steps. While a step runs its newest attempt is shown; once it succeeded, the attempt that did.
+ * In the order of the steps. While a step runs its newest attempt is shown; once it succeeded, the attempt that did; of a
+ * reused step, the attempt that made the result in the run it came from.
  */
 export async function listMetrics(db: Queryable, runId: string): Promise<MetricRow[]> {
   const rows = await db
@@ -25,20 +27,20 @@ export async function listMetrics(db: Queryable, runId: string): Promise<MetricR
       lastStep: metrics.lastStep,
       source: metrics.source,
     })
-    .from(metrics)
+    .from(steps)
     .innerJoin(
-      steps,
+      metrics,
       and(
-        eq(steps.runId, metrics.runId),
-        eq(steps.name, metrics.step),
-        sql`${steps.execution} = (select max(e.execution) from steps e where e.run_id = ${metrics.runId} and e.name = ${metrics.step})`,
+        eq(metrics.runId, resultRun),
+        eq(metrics.step, steps.name),
+        sql`${metrics.fence} = coalesce(${steps.fence}, (select max(n.fence) from metrics n
+          where n.run_id = ${steps.runId} and n.step = ${steps.name}))`,
       ),
     )
     .where(
       and(
-        eq(metrics.runId, runId),
-        sql`${metrics.fence} = coalesce(${steps.fence}, (select max(n.fence) from metrics n
-          where n.run_id = ${metrics.runId} and n.step = ${metrics.step}))`,
+        eq(steps.runId, runId),
+        sql`${steps.execution} = (select max(e.execution) from steps e where e.run_id = ${steps.runId} and e.name = ${steps.name})`,
       ),
     )
     .orderBy(asc(steps.position), asc(metrics.key));

@@ -3,6 +3,7 @@ import { and, eq, inArray } from 'drizzle-orm';
 import { formatMetric, type MetricSummary } from '#core/metrics.ts';
 import { type AttemptEnd, type AttemptId, closeAttempt, holdFence } from './attempts.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
+import { resultRun } from './result-run.ts';
 import { blobs } from './schema/blobs.ts';
 import { artifacts, metrics, steps } from './schema/steps.ts';
 import { closeStep } from './steps.ts';
@@ -93,14 +94,14 @@ async function requireLive(tx: Transaction, wanted: readonly string[]): Promise<
     throw new Error('A blob was collected while its artifact was recorded; it is stored again.');
 }
 
-/** The outputs of steps that succeeded in this execution, in the order of the steps. */
+/** The outputs of steps that succeeded or were reused in this execution, in the order of the steps. */
 export async function listOutputs(db: Queryable, runId: string, execution: number): Promise<Artifact[]> {
   const rows = await db
     .select({ artifact: artifacts })
     .from(steps)
     .innerJoin(
       artifacts,
-      and(eq(artifacts.runId, steps.runId), eq(artifacts.step, steps.name), eq(artifacts.fence, steps.fence)),
+      and(eq(artifacts.runId, resultRun), eq(artifacts.step, steps.name), eq(artifacts.fence, steps.fence)),
     )
     .where(and(eq(steps.runId, runId), eq(steps.execution, execution)))
     .orderBy(steps.position, artifacts.path);

@@ -95,9 +95,9 @@ function attributeOf(parameter: 'filter' | 'sort', field: Field): Attribute {
 
 /** The value that counts: of the last step that reported the key in the newest execution. NaN is no value. */
 function metricValue(key: string): SQL {
-  return sql`(select nullif(m.last::float8, 'NaN') from metrics m
-    join steps s on s.run_id = m.run_id and s.name = m.step and s.fence = m.fence
-    where m.run_id = ${runs.id} and m.key = ${key} order by s.execution desc, s.position desc limit 1)`;
+  return sql`(select nullif(m.last::float8, 'NaN') from steps s
+    join metrics m on m.run_id = coalesce(s.reused_from, s.run_id) and m.step = s.name and m.fence = s.fence
+    where s.run_id = ${runs.id} and m.key = ${key} order by s.execution desc, s.position desc limit 1)`;
 }
 
 /** Resolved parameters are nested maps, overrides have dotted names; either spelling finds the value. */

@@ -27,6 +27,7 @@ export async function getRunDetail(db: Queryable, id: string) {
       reuse: runs.reuse,
       like: runs.likeRunId,
       resumedFrom: runs.resumedFrom,
+      reproduces: runs.reproduces,
       tree: runs.tree,
       commitAuthor: runs.commitAuthor,
       environmentKey: runs.environmentKey,
@@ -75,6 +76,10 @@ export async function listRunSteps(db: Queryable, runId: string) {
       status: steps.status,
       reason: steps.reason,
       stepKey: steps.stepKey,
+      reusedFrom: sql<
+        string | null
+      >`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id
+        where r.id = ${steps.reusedFrom})`,
       facts: steps.facts,
       failure: steps.failure,
       fence: steps.fence,

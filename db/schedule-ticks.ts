@@ -14,7 +14,7 @@ import { lockSchedule, type ScheduleRow } from './schedules.ts';
 import { projects } from './schema/projects.ts';
 import { runs } from './schema/runs.ts';
 import { scheduleFiles, scheduleTicks } from './schema/schedules.ts';
-import { submitWithin } from './submit.ts';
+import { plainSubmit, submitWithin } from './submit.ts';
 import { transact } from './transact.ts';
 
 /** Either a run or the reason why there is none. */
@@ -205,21 +205,13 @@ async function startRun(
     projectId: schedule.projectId,
     owner: schedule.owner,
     ...source,
+    ...plainSubmit,
     experiment: schedule.experiment,
-    name: null,
-    note: null,
     tags: schedule.tags,
     overrides: schedule.overrides,
-    seed: null,
-    command: null,
     asOf: tick.nominalAt,
-    dirty: false,
-    patchSha256: null,
-    reuse: true,
-    likeRunId: null,
     trigger: { kind: 'schedule', schedule: schedule.name, nominalAt: tick.nominalAt },
     priority: schedule.priority,
-    request: null,
   });
   if (accepted.repeated) throw new TypeError('a submit without a key is never a repetition');
   const decision = { origin: tick.origin, runId: accepted.runId, skipped: null, decidedAt: sql`clock_timestamp()` };

@@ -3,7 +3,6 @@ import { and, eq, inArray, sql } from 'drizzle-orm';
 import { type Failure, isFinished } from '#core/run.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
 import { executions, runs } from './schema/runs.ts';
-import { stagesHaveQuotas } from './quotas.ts';
 import { stepClaims, steps } from './schema/steps.ts';
 
 export interface StepId {
@@ -34,7 +33,7 @@ export async function insertSteps(db: Database, runId: string, execution: number
 }
 
 /** Keeps the execution from being closed until this transaction ends; answers false when it is closed already. */
-async function holdOpenExecution(tx: Transaction, runId: string, execution: number): Promise<boolean> {
+export async function holdOpenExecution(tx: Transaction, runId: string, execution: number): Promise<boolean> {
   const [row] = await tx
     .select({ status: executions.status })
     .from(executions)
@@ -43,7 +42,7 @@ async function holdOpenExecution(tx: Transaction, runId: string, execution: numb
   return row !== undefined && !isFinished(row.status);
 }
 
-function stepIs(id: StepId) {
+export function stepIs(id: StepId) {
   return and(eq(steps.runId, id.runId), eq(steps.execution, id.execution), eq(steps.name, id.step));
 }
 
@@ -111,54 +110,9 @@ export async function setStepKey(
   await db.update(steps).set({ stepKey, ingredients }).where(stepIs(id));
 }
 
-export interface StepClaim {
-  stepKey: string;
-  ingredients: Record<string, unknown>;
-  /** Where the stage is to run, and how many accelerators it asks for. */
-  pool: string;
-  devices: number;
-}
-
-/**
- * Keeps the step's key, takes the right to run the step and shows what it waits for. Answers false when an equal step
- * of another run holds the right, or the execution is closed. The claim is never taken over by time: it goes when its
- * holder's step or execution closes.
- */
-export async function claimStep(db: Database, id: StepId, claim: StepClaim): Promise<boolean> {
-  const { stepKey, ingredients, pool, devices } = claim;
-  return await db.transaction(async (tx) => {
-    // The run before its execution, in the order in which a run is closed.
-    await tx.select({ id: runs.id }).from(runs).where(eq(runs.id, id.runId)).for('no key update');
-    // Nobody would release a claim that comes after the end.
-    if (!(await holdOpenExecution(tx, id.runId, id.execution))) return false;
-    await tx
-      .update(steps)
-      .set({
-        stepKey,
-        ingredients,
-        pool,
-        devices,
-        status: 'waiting',
-        ...((await stagesHaveQuotas(tx)) ? waitingForQuota : waitingForSlot(pool)),
-        waitingSince: sql`clock_timestamp()`,
-      })
-      .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])));
-    const claimed = await tx
-      .insert(stepClaims)
-      .values({ stepKey, runId: id.runId, execution: id.execution, step: id.step })
-      .onConflictDoNothing()
-      .returning({ key: stepClaims.stepKey });
-    await showWhetherRunWaits(tx, id.runId, id.execution);
-    return claimed.length > 0 || (await holdsClaim(tx, id, stepKey));
-  });
-}
-
 export function waitingForSlot(pool: string) {
   return { waitsFor: 'slot' as const, reason: `waits for a slot in pool ${pool}` };
 }
-
-/** Until it is admitted, which also says what exactly it waits for. */
-const waitingForQuota = { waitsFor: 'quota' as const, reason: 'waits for quota' };
 
 /** The launch of a stage was lost; the stage waits for a slot again and is still admitted. */
 export async function waitAgain(db: Database, id: StepId): Promise<void> {
@@ -198,11 +152,6 @@ export async function waitForNode(db: Database, id: StepId, pool: string): Promi
     )
     .returning({ name: steps.name });
   return waiting.length > 0;
-}
-
-async function holdsClaim(tx: Transaction, id: StepId, stepKey: string): Promise<boolean> {
-  const [holder] = await tx.select().from(stepClaims).where(eq(stepClaims.stepKey, stepKey));
-  return holder?.runId === id.runId && holder.execution === id.execution && holder.step === id.step;
 }
 
 /** The run is shown as waiting exactly while no step of it runs. */

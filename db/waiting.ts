@@ -37,13 +37,13 @@ export async function listStageWaits(db: Queryable, runIds: readonly string[]): 
     with mine as (
       select distinct s.pool from steps s
       where s.run_id = any(${sql.param([...runIds])}::uuid[]) and s.kind = 'stage' and s.status = 'waiting'
-        and s.pool is not null and s.waits_for is not null
+        and s.pool is not null and s.waits_for in ('quota', 'slot')
     ), waiting as (
       select s.run_id, s.name, s.pool, s.waits_for, s.waiting_since, s.reason, r.priority,
              case s.waits_for when 'slot' then '' else r.project_id::text end as queue,
              row_number() over (partition by s.waits_for, s.pool, r.priority, r.owner order by s.waiting_since) as turn
       from steps s join runs r on r.id = s.run_id
-      where s.kind = 'stage' and s.status = 'waiting' and s.pool in (select pool from mine) and s.waits_for is not null
+      where s.kind = 'stage' and s.status = 'waiting' and s.pool in (select pool from mine) and s.waits_for in ('quota', 'slot')
         and r.status <> 'needs-attention'
     ), ranked as (
       select *, row_number() over (partition by waits_for, pool, queue order by priority, turn, waiting_since)::int as place,

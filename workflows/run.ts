@@ -121,7 +121,11 @@ async function all(branches: Array<Promise<unknown>>): Promise<void> {
 }
 
 /** Starts each stage when the stages it needs have succeeded; after a failure nothing new starts. */
-async function runStages(plan: Plan, story: Story, runStage: (stage: StagePlan) => Promise<void>): Promise<void> {
+async function runStages(
+  plan: Plan,
+  story: Story,
+  runStage: (stage: StagePlan) => Promise<string | null>,
+): Promise<void> {
   const ends = new Map<string, Promise<boolean>>();
   let failed: { error: unknown } | null = null;
   const done: string[] = [];
@@ -130,8 +134,8 @@ async function runStages(plan: Plan, story: Story, runStage: (stage: StagePlan) 
     const end = Promise.all(needs).then(async (ready) => {
       if (failed !== null || ready.includes(false)) return false;
       try {
-        await runStage(stage);
-        done.push(stage.name);
+        const reusedFrom = await runStage(stage);
+        done.push(reusedFrom === null ? stage.name : `${stage.name} (reused from ${reusedFrom})`);
         story.tell('Stages', `${done.join(', ')} (${done.length} of ${plan.stages.length})`);
         return true;
       } catch (error) {

@@ -97,19 +97,21 @@ const repeatable = new Set<Failure['class']>(['user', 'resources', 'timeout', 'd
 
 /**
  * Runs a stage to its end. Its own failures spend the stage's `retries`, lost launches a bounded budget of their own;
- * when that is spent, `askPerson` waits for a decision. Throws StepFailed when the stage failed for good.
+ * when that is spent, `askPerson` waits for a decision. Throws StepFailed when the stage failed for good. Answers the
+ * label of the run whose result was taken, or null when the stage ran.
  */
 export async function runStageToItsEnd(
   run: RunInput,
   stage: StagePlan,
   askPerson: (failure: Failure) => Promise<void>,
-): Promise<void> {
+): Promise<string | null> {
   let retriesLeft = stage.retries;
   let lossesLeft = infrastructureRetriesMax;
-  await claim(run, stage);
+  const reusedFrom = await claim(run, stage);
+  if (reusedFrom !== null) return reusedFrom;
   for (;;) {
     const launched = await followLaunch(run, stage);
-    if ('outcome' in launched && launched.outcome.status === 'succeeded') return;
+    if ('outcome' in launched && launched.outcome.status === 'succeeded') return null;
     if ('outcome' in launched && launched.outcome.status === 'stopped')
       throw new CancelledFailure('The run was stopped.');
     const failure = 'lost' in launched ? launched.lost : failureOfOutcome(launched.outcome);
@@ -133,9 +135,11 @@ export async function runStageToItsEnd(
   }
 }
 
-async function claim(run: RunInput, stage: StagePlan): Promise<void> {
+async function claim(run: RunInput, stage: StagePlan): Promise<string | null> {
   try {
-    await waiting.claimStep.executeWithOptions({ summary: `claim ${stage.name}` }, [{ ...run, step: stage.name }]);
+    return await waiting.claimStep.executeWithOptions({ summary: `claim ${stage.name}` }, [
+      { ...run, step: stage.name },
+    ]);
   } catch (error) {
     if (isCancellation(error)) throw error;
     const failure = failureOfStep(error, stage.name);

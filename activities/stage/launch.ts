@@ -9,7 +9,6 @@ import { type StageData, stageVariables } from '#core/stage-variables.ts';
 import { noteImage } from '#db/attempts.ts';
 import { type Artifact, listOutputs } from '#db/outputs.ts';
 import { listRunData } from '#db/run-data.ts';
-import { threadsOf } from '#activities/claim-step.ts';
 import type { StageEnvironment } from '#activities/environments.ts';
 import { dataWriters } from '#activities/load-data.ts';
 import { persevere } from '#activities/persevere.ts';
@@ -17,6 +16,7 @@ import type { Watch } from './watch.ts';
 import type { StageHandle, StageSpec } from '#activities/runners/runner.ts';
 import { stageToken } from './secrets.ts';
 import { ancestors } from './ancestors.ts';
+import { threadsOf } from './ingredients.ts';
 import { prepareWorkspace } from './workspace.ts';
 
 /** Processes and threads of one stage; a data loader of every core of a large node stays below. */

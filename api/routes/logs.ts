@@ -30,10 +30,9 @@ export function logRoutes(app: FastifyInstance, deps: ApiDeps, access: Access, s
     const id = await access.run(principal, params.run);
     const logs = await newestLogs(deps, id, query);
     if (query.step === undefined && query.from !== 0) throw fromNeedsStep();
-    const text = Readable.from(
-      query.step === undefined ? headed(deps, id, logs) : bytesOf(deps, id, logs[0], query.from),
-      { objectMode: false },
-    );
+    const text = Readable.from(query.step === undefined ? headed(deps, logs) : bytesOf(deps, logs[0], query.from), {
+      objectMode: false,
+    });
     return fileHeaders(reply, { mediaType: 'text/plain', filename: 'log.txt' })
       .header('content-disposition', 'inline; filename="log.txt"')
       .send(text);
@@ -93,12 +92,13 @@ async function* newText(
   positions: Map<string, number>,
   isComplete: boolean,
 ): AsyncGenerator<LogEvent> {
-  const key = `${log.step}:${log.attempt}`;
+  // A step may have an attempt of its own and a result of another run's attempt of that number.
+  const key = `${log.step}${log.runId === id ? '' : '.reused'}:${log.attempt}`;
   const from = positions.get(key) ?? 0;
   if (from >= log.sizeBytes) return;
   // The beginning of a character whose end lies in the next stretch.
   let held = Buffer.alloc(0);
-  for await (const stretch of stretchesOf(deps, id, log, from)) {
+  for await (const stretch of stretchesOf(deps, log, from)) {
     const bytes = held.length === 0 ? stretch.bytes : Buffer.concat([held, stretch.bytes]);
     const offsetBytes = stretch.offsetBytes - held.length;
     const isLast = isComplete && offsetBytes + bytes.length >= log.sizeBytes;
@@ -113,18 +113,12 @@ async function* newText(
 /** Bytes from `from` on, stretch by stretch, without gaps. */
 async function* stretchesOf(
   { connection: { db }, store }: ApiDeps,
-  id: string,
   log: LoggedAttempt,
   from: number,
 ): AsyncGenerator<{ offsetBytes: number; bytes: Buffer }> {
   let position = from;
   for (;;) {
-    const stretches = await readLogStretches(
-      db,
-      { runId: id, step: log.step, attempt: log.attempt },
-      position,
-      stretchesMax,
-    );
+    const stretches = await readLogStretches(db, log, position, stretchesMax);
     if (stretches.length === 0) return;
     for (const stretch of stretches) {
       const skip = position - stretch.offsetBytes;
@@ -145,22 +139,17 @@ async function readAll(stream: Readable): Promise<Buffer> {
 }
 
 /** A negative `from` counts from the end. */
-async function* bytesOf(
-  deps: ApiDeps,
-  id: string,
-  log: LoggedAttempt | undefined,
-  from: number,
-): AsyncGenerator<Buffer> {
+async function* bytesOf(deps: ApiDeps, log: LoggedAttempt | undefined, from: number): AsyncGenerator<Buffer> {
   if (log === undefined) return;
   const start = from < 0 ? Math.max(0, log.sizeBytes + from) : from;
-  for await (const { bytes } of stretchesOf(deps, id, log, start)) yield bytes;
+  for await (const { bytes } of stretchesOf(deps, log, start)) yield bytes;
 }
 
-async function* headed(deps: ApiDeps, id: string, logs: readonly LoggedAttempt[]): AsyncGenerator<Buffer> {
+async function* headed(deps: ApiDeps, logs: readonly LoggedAttempt[]): AsyncGenerator<Buffer> {
   for (const [at, log] of logs.filter(({ sizeBytes }) => sizeBytes > 0).entries()) {
     const attempt = log.attempt <= 1 ? '' : ` (attempt ${log.attempt})`;
     yield Buffer.from(`${at === 0 ? '' : '\n'}==> ${log.step}${attempt} <==\n`);
-    yield* bytesOf(deps, id, log, 0);
+    yield* bytesOf(deps, log, 0);
   }
 }
 

@@ -1,5 +1,17 @@
 import { sql } from 'drizzle-orm';
-import { boolean, index, integer, jsonb, pgTable, primaryKey, text, unique, uuid, bigint } from 'drizzle-orm/pg-core';
+import {
+  type AnyPgColumn,
+  boolean,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  unique,
+  uuid,
+  bigint,
+} from 'drizzle-orm/pg-core';
 import type { Plan } from '#core/plan.ts';
 import type { ProjectConfig } from '#core/project.ts';
 import { defaultPriority, type Priority } from '#core/priority.ts';
@@ -43,7 +55,10 @@ export const runs = pgTable(
     patchSha256: text('patch_sha256').references(() => blobs.sha256),
     reuse: boolean('reuse').notNull().default(true),
     likeRunId: uuid('like_run_id'),
-    resumedFrom: uuid('resumed_from'),
+    /** The run that this one takes up again with another commit or other parameters. */
+    resumedFrom: uuid('resumed_from').references((): AnyPgColumn => runs.id),
+    /** The run that this one does again from the same inputs, to be compared with it; neither gives nor takes results. */
+    reproduces: uuid('reproduces').references((): AnyPgColumn => runs.id),
     /** Null when a person submitted it. */
     trigger: jsonb('trigger').$type<Trigger>(),
     priority: integer('priority').$type<Priority>().notNull().default(defaultPriority),
@@ -77,6 +92,7 @@ export const runs = pgTable(
     index('runs_by_project').on(t.projectId, t.submittedAt, t.id),
     index('runs_by_status').on(t.status, t.submittedAt, t.id),
     index('runs_tags').using('gin', t.tags),
+    index('runs_by_original').on(t.reproduces).where(sql`reproduces is not null`),
   ],
 );
 
@@ -100,6 +116,8 @@ export const executions = pgTable(
     dispatchedAt: instant('dispatched_at'),
     startedAt: instant('started_at'),
     finishedAt: instant('finished_at'),
+    /** Stages that are to run whatever results are kept, because a person asked for it. */
+    rerun: text('rerun').array().notNull().default(sql`'{}'::text[]`),
     /** Temporal's own run id. */
     executionId: text('execution_id'),
     failure: jsonb('failure').$type<Failure>(),

@@ -32,8 +32,8 @@ export const steps = pgTable(
     status: text('status').$type<StepStatus>().notNull().default('pending'),
     /** Why it waits, was skipped or failed; plain words. */
     reason: text('reason'),
-    /** What a waiting stage waits for; from `slot` on it counts against quotas. */
-    waitsFor: text('waits_for').$type<'quota' | 'slot'>(),
+    /** What a waiting stage waits for: an equal step that runs, then a quota, then a slot, which counts against quotas. */
+    waitsFor: text('waits_for').$type<'equal' | 'quota' | 'slot'>(),
     waitingSince: instant('waiting_since'),
     /** Where a stage is to run, and how many accelerators it asks for. */
     pool: text('pool'),
@@ -41,7 +41,10 @@ export const steps = pgTable(
     stepKey: text('step_key'),
     /** What the key was made of, for explaining it. */
     ingredients: jsonb('ingredients').$type<Record<string, unknown>>(),
-    reusedFrom: uuid('reused_from'),
+    /** Whether an equal step of another run may take the result; null until the step is claimed. */
+    reusable: boolean('reusable'),
+    /** The run whose attempt `fence` made the result, when it was not this run in this execution. */
+    reusedFrom: uuid('reused_from').references(() => runs.id),
     /** What the step found: hit or miss, digests, counts. */
     facts: jsonb('facts').$type<Record<string, unknown>>(),
     failure: jsonb('failure').$type<Failure>(),
@@ -53,6 +56,7 @@ export const steps = pgTable(
   (t) => [
     primaryKey({ columns: [t.runId, t.execution, t.name] }),
     index('steps_by_key').on(t.stepKey),
+    index('steps_reusable').on(t.stepKey, t.finishedAt).where(sql`status = 'succeeded' and reusable`),
     index('steps_waiting').on(t.pool, t.waitingSince).where(sql`kind = 'stage' and status = 'waiting'`),
     index('steps_open').on(t.runId).where(sql`kind = 'stage' and status in ('waiting', 'running')`),
   ],

@@ -29,6 +29,7 @@ function step(position: number, name: string, changes: Partial<Step>): Step {
     attempts: [],
     needs: [],
     stepKey: null,
+    reusedFrom: null,
     ...none,
     ...changes,
   };

@@ -10,6 +10,8 @@ import {
 } from '#core/step-key.ts';
 
 const base: StageIngredients = {
+  project: 'digits',
+  stage: 'train',
   codeDigest: 'c0de',
   command: 'python train.py',
   params: { lr: 0.1, model: { depth: 4 } },
@@ -41,6 +43,8 @@ const base: StageIngredients = {
 const textOf = (ingredients: StageIngredients) => stepKeyText('stage', stageInputs(ingredients));
 
 const changes: Record<keyof StageIngredients, Partial<StageIngredients>[]> = {
+  project: [{ project: 'letters' }],
+  stage: [{ stage: 'fit' }],
   codeDigest: [{ codeDigest: 'c0df' }],
   command: [{ command: 'python train.py --x' }, { command: ['python', 'train.py'] }],
   params: [

@@ -11,7 +11,7 @@ import { commitStatuses } from '#db/schema/commit-statuses.ts';
 import { projects } from '#db/schema/projects.ts';
 import { runs } from '#db/schema/runs.ts';
 import { setSecret } from '#db/secrets.ts';
-import { submitWithin } from '#db/submit.ts';
+import { plainSubmit, submitWithin } from '#db/submit.ts';
 import { inTransaction } from '#db/transaction.ts';
 import { hasOpenssl } from '#test/git/https-server.ts';
 import { removeTemporary } from '#test/git/repositories.ts';
@@ -106,21 +106,9 @@ describe.skipIf(!hasOpenssl())('a git host', () => {
       ref: 'main',
       commit,
       branch: 'main',
-      experiment: 'default',
-      name: null,
-      note: null,
-      tags: [],
-      overrides: {},
-      seed: null,
-      command: null,
-      asOf: null,
-      dirty: false,
-      patchSha256: null,
-      reuse: true,
-      likeRunId: null,
+      ...plainSubmit,
       trigger: person ? null : ({ kind: 'push', branch: 'main', delivery } as const),
       priority: 3 as const,
-      request: null,
     };
     const { runId } = await inTransaction(pushes.pool, (client) => submitWithin(client, submit));
     return { project, runId };

@@ -14,6 +14,7 @@ import {
   type Settlement,
   takeDueDeliveries,
 } from '#db/deliveries.ts';
+import { plainSubmit } from '#db/submit.ts';
 import { isDatabaseUnavailable } from '#db/unavailable.ts';
 import { pathGlob } from '#git/code-digest.ts';
 import type { Mirrors } from '#git/mirror.ts';
@@ -202,20 +203,8 @@ function submitOf({
     ref: branch,
     commit,
     branch,
-    experiment: 'default',
-    name: null,
-    note: null,
-    tags: [],
-    overrides: {},
-    seed: null,
-    command: null,
-    asOf: null,
-    dirty: false,
-    patchSha256: null,
-    reuse: true,
-    likeRunId: null,
+    ...plainSubmit,
     trigger: { kind: 'push', branch, delivery: id },
     priority: defaultPriority,
-    request: null,
   };
 }

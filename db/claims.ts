@@ -1,0 +1,192 @@
+// Who runs a step, and whose result answers it. A claim is a row with the step key as its primary key: it goes in the
+// transaction that writes the result or closes the execution, and is never taken over by time.
+import { and, desc, eq, isNotNull, ne, or, sql } from 'drizzle-orm';
+import type { Database, Transaction } from './connect.ts';
+import { lockLiveBlobs } from './blobs.ts';
+import { resultRun } from './result-run.ts';
+import { stagesHaveQuotas } from './quotas.ts';
+import { projects } from './schema/projects.ts';
+import { executions, runs } from './schema/runs.ts';
+import { artifacts, stepClaims, steps } from './schema/steps.ts';
+import { holdOpenExecution, showWhetherRunWaits, type StepId, stepIs, waitingForSlot } from './steps.ts';
+
+export interface KeyedStage {
+  stepKey: string;
+  ingredients: Record<string, unknown>;
+  /** Where the stage is to run, and how many accelerators it asks for. */
+  pool: string;
+  devices: number;
+  /** Whether equal steps of other runs may take its result. */
+  reusable: boolean;
+}
+
+/** Keeps what identifies the step's result and shows that it waits. */
+export async function keepKey(db: Database, id: StepId, { pool, ...stage }: KeyedStage): Promise<void> {
+  await db.transaction(async (tx) => {
+    if (!(await holdRunAndExecution(tx, id))) return;
+    await tx
+      .update(steps)
+      .set({
+        ...stage,
+        pool,
+        status: 'waiting',
+        ...((await stagesHaveQuotas(tx)) ? waitingForQuota : waitingForSlot(pool)),
+        waitingSince: sql`clock_timestamp()`,
+      })
+      .where(and(stepIs(id), sql`${steps.status} in ('pending', 'waiting', 'running')`));
+    await showWhetherRunWaits(tx, id.runId, id.execution);
+  });
+}
+
+/** Until it is admitted, which also says what exactly it waits for. */
+const waitingForQuota = { waitsFor: 'quota' as const, reason: 'waits for quota' };
+
+/** The run before its execution, in the order in which a run is closed; nobody would undo what comes after the end. */
+async function holdRunAndExecution(tx: Transaction, id: StepId): Promise<boolean> {
+  await tx.select({ id: runs.id }).from(runs).where(eq(runs.id, id.runId)).for('no key update');
+  return await holdOpenExecution(tx, id.runId, id.execution);
+}
+
+/**
+ * Takes the right to run the step. Answers null, or the label of the run that has it, for which this step then is shown
+ * to wait. A run that waits for a person and runs nothing gives its right to the next that asks.
+ */
+export async function takeClaim(db: Database, id: StepId, stepKey: string): Promise<string | null> {
+  return await db.transaction(async (tx) => {
+    if (!(await holdRunAndExecution(tx, id))) return null;
+    const mine = { runId: id.runId, execution: id.execution, step: id.step };
+    const taken = await tx
+      .insert(stepClaims)
+      .values({ stepKey, ...mine })
+      .onConflictDoUpdate({ target: stepClaims.stepKey, set: mine, setWhere: sql`${holderIsIdle} or ${isHeldBy(id)}` })
+      .returning({ key: stepClaims.stepKey });
+    if (taken.length > 0) return null;
+    const [holder] = await tx
+      .select({ label: sql<string>`${projects.name} || '/' || ${runs.number}` })
+      .from(stepClaims)
+      .innerJoin(runs, eq(runs.id, stepClaims.runId))
+      .innerJoin(projects, eq(projects.id, runs.projectId))
+      .where(eq(stepClaims.stepKey, stepKey));
+    const label = holder?.label ?? 'another run';
+    await tx
+      .update(steps)
+      .set({ waitsFor: 'equal', reason: `waits for ${label}, which runs an equal step` })
+      .where(and(stepIs(id), eq(steps.status, 'waiting')));
+    await showWhetherRunWaits(tx, id.runId, id.execution);
+    return label;
+  });
+}
+
+const isHeldBy = (id: StepId) =>
+  and(eq(stepClaims.runId, id.runId), eq(stepClaims.execution, id.execution), eq(stepClaims.step, id.step));
+
+const holderIsIdle = sql`(
+  exists (select 1 from runs r where r.id = ${stepClaims.runId} and r.status = 'needs-attention')
+  and not exists (select 1 from attempts a where a.run_id = ${stepClaims.runId} and a.step = ${stepClaims.step}
+    and a.status in ('starting', 'running')))`;
+
+/** It has waited for an equal step and now runs itself: the queue is joined at its end. */
+export async function waitOnceClaimed(db: Database, id: StepId, pool: string): Promise<void> {
+  await db.transaction(async (tx) => {
+    if (!(await holdRunAndExecution(tx, id))) return;
+    await tx
+      .update(steps)
+      .set({
+        ...((await stagesHaveQuotas(tx)) ? waitingForQuota : waitingForSlot(pool)),
+        waitingSince: sql`clock_timestamp()`,
+      })
+      .where(and(stepIs(id), eq(steps.status, 'waiting'), eq(steps.waitsFor, 'equal')));
+    await showWhetherRunWaits(tx, id.runId, id.execution);
+  });
+}
+
+/** A result that was made before, by the attempt `fence` of the step of that name in that run. */
+export interface EarlierResult {
+  runId: string;
+  label: string;
+  fence: number;
+  facts: Record<string, unknown> | null;
+}
+
+const candidatesMax = 5;
+
+/** Results of equal steps, newest first. `onlyOwn` leaves those of other runs out: of a reproduction, for example. */
+export async function findEarlierResults(
+  db: Database,
+  id: StepId,
+  stepKey: string,
+  { onlyOwn }: { onlyOwn: boolean },
+): Promise<EarlierResult[]> {
+  const own = and(eq(steps.runId, id.runId), ne(steps.execution, id.execution));
+  const others = and(eq(steps.reusable, true), ne(steps.runId, id.runId), eq(steps.status, 'succeeded'));
+  return await db
+    .select({
+      runId: resultRun,
+      label: sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${resultRun})`,
+      fence: sql<number>`${steps.fence}`,
+      facts: steps.facts,
+    })
+    .from(steps)
+    .where(
+      and(
+        eq(steps.stepKey, stepKey),
+        eq(steps.name, id.step),
+        isNotNull(steps.fence),
+        sql`${steps.status} in ('succeeded', 'reused')`,
+        onlyOwn ? own : or(own, others),
+      ),
+    )
+    .orderBy(desc(steps.finishedAt))
+    .limit(candidatesMax);
+}
+
+/** The blobs of a result, each once. */
+export async function blobsOfResult(db: Database, { runId, fence }: EarlierResult, step: string): Promise<string[]> {
+  const rows = await db
+    .selectDistinct({ sha256: artifacts.sha256 })
+    .from(artifacts)
+    .where(and(eq(artifacts.runId, runId), eq(artifacts.step, step), eq(artifacts.fence, fence)));
+  return rows.map((row) => row.sha256);
+}
+
+/**
+ * Answers the step with an earlier result, and gives up its claim. The blobs' rows are locked and live meanwhile.
+ * Answers false when the execution is closed or the step is. @throws blob-missing
+ */
+export async function reuseResult(
+  db: Database,
+  id: StepId,
+  result: EarlierResult,
+  sha256s: readonly string[],
+): Promise<boolean> {
+  return await db.transaction(async (tx) => {
+    if (!(await holdRunAndExecution(tx, id))) return false;
+    await lockLiveBlobs(tx, sha256s);
+    const changed = await tx
+      .update(steps)
+      .set({
+        status: 'reused',
+        reusedFrom: result.runId,
+        fence: result.fence,
+        facts: result.facts,
+        reason: null,
+        waitsFor: null,
+        startedAt: sql`clock_timestamp()`,
+        finishedAt: sql`clock_timestamp()`,
+      })
+      .where(and(stepIs(id), sql`${steps.status} in ('pending', 'waiting')`))
+      .returning({ name: steps.name });
+    await tx.delete(stepClaims).where(isHeldBy(id));
+    await showWhetherRunWaits(tx, id.runId, id.execution);
+    return changed.length > 0;
+  });
+}
+
+/** Stages that a person wants to run in this execution whatever results are kept. */
+export async function listRerun(db: Database, runId: string, n: number): Promise<string[]> {
+  const [row] = await db
+    .select({ rerun: executions.rerun })
+    .from(executions)
+    .where(and(eq(executions.runId, runId), eq(executions.n, n)));
+  return row?.rerun ?? [];
+}
