@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { freePort } from '#embedded/ports.ts';
+import { isFinished } from '#core/run.ts';
 import { mirrorId } from '#schedules/mirror.ts';
 import type { Client } from '#sdk/client.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
@@ -28,12 +29,15 @@ const sleeper = `stages: { train: { command: 'echo begun; sleep 600', retries: 0
 interface Scenario {
   name: string;
   projectFile: string;
+  /** How often it is submitted, each time after the end of the one before; the last is saved. Once when absent. */
+  submits?: number;
   /** What happens while it runs. */
   act?: (assay: AssayProcess, client: Client, runId: string) => Promise<void>;
 }
 
 const scenarios: Scenario[] = [
   { name: 'succeeded', projectFile: threeStages },
+  { name: 'reused', projectFile: threeStages, submits: 2 },
   {
     name: 'promoted',
     projectFile: `${threeStages}model: { name: best, path: model/ }\ngate: ["acc >= 0.5"]\npromote: when-passed\n`,
@@ -119,13 +123,17 @@ await mkdir(folder, { recursive: true });
 const assay = assayProcess(home, await freePort());
 await assay.start();
 try {
-  for (const { name, projectFile, act } of scenarios.filter((scenario) => isAsked(scenario.name))) {
+  for (const { name, projectFile, submits, act } of scenarios.filter((scenario) => isAsked(scenario.name))) {
     const commit = await sendProject(assay, name, { 'assay.yaml': projectFile });
     const client = assay.client();
-    const { id } = await client.runs.submit(name, { commit });
-    await act?.(assay, client, id);
-    await until(async () => ['succeeded', 'failed', 'cancelled'].includes((await client.runs.get(id)).status), 120_000);
-    await save(name, async () => runWorkflowId(id, 1));
+    let last = '';
+    for (let left = submits ?? 1; left > 0; left -= 1) {
+      const { id } = await client.runs.submit(name, { commit });
+      await act?.(assay, client, id);
+      await until(async () => isFinished((await client.runs.get(id)).status), 120_000);
+      last = id;
+    }
+    await save(name, async () => runWorkflowId(last, 1));
   }
   if (isAsked('ticked')) {
     const commit = await sendProject(assay, 'ticked', { 'assay.yaml': threeStages });
