@@ -6,7 +6,6 @@ import type { Params, ProjectConfig, Stage } from '#core/project.ts';
 import { stageInputs } from '#core/step-key.ts';
 import { admitStage } from '#db/admission.ts';
 import {
-  blobsOfResult,
   type EarlierResult,
   findEarlierResults,
   type KeyedStage,
@@ -49,11 +48,11 @@ const statsAtOnce = 16;
  * repeated by the server, without a slot and without an event in the history.
  */
 export async function claimStep(deps: ClaimDeps, input: StageId): Promise<string | null> {
-  const before = await getStep(deps.db, input);
+  const [before, loaded] = await Promise.all([getStep(deps.db, input), loadRun(deps.db, input.runId)]);
   if (before?.status === 'reused') return await labelOf(deps.db, before.reusedFrom);
   const isClaimed = before?.status === 'waiting' && before.stepKey !== null && before.waitsFor !== 'equal';
   if (!isClaimed) {
-    const reused = await reuseOrClaim(deps, input);
+    const reused = await reuseOrClaim(deps, loaded, input);
     if (reused !== null) return reused;
   }
   if (isClaimed ? before.waitsFor !== 'quota' : !(await stagesHaveQuotas(deps.db))) return null;
@@ -73,16 +72,19 @@ async function labelOf(db: Database, runId: string | null): Promise<string> {
   return `${project.name}/${run.number}`;
 }
 
-async function reuseOrClaim(deps: ClaimDeps, input: StageId): Promise<string | null> {
-  const loaded = await loadRun(deps.db, input.runId);
+async function reuseOrClaim(deps: ClaimDeps, loaded: LoadedRun, input: StageId): Promise<string | null> {
   const { config, plan, reproduces } = loaded.run;
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
-  const key = stepKeyOf('stage', stageInputs(await gather(deps, loaded, config, stage, input)));
+  const [ingredients, rerun] = await Promise.all([
+    gather(deps, loaded, config, stage, input),
+    listRerun(deps.db, input.runId, input.execution),
+  ]);
+  const key = stepKeyOf('stage', stageInputs(ingredients));
   const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
   const devices = stage.resources.accelerators?.count ?? 0;
   const keyed = { ...key, pool, devices, reusable: stage.cache && reproduces === null };
-  const isForced = !stage.cache || (await listRerun(deps.db, input.runId, input.execution)).includes(input.step);
+  const isForced = !stage.cache || rerun.includes(input.step);
   const shares = loaded.run.reuse && reproduces === null;
   const reused = isForced ? null : await reuse(deps, input, keyed, { onlyOwn: !shares });
   if (reused !== null) return reused;
@@ -111,11 +113,10 @@ async function reuse(
 }
 
 async function answerWith(deps: ClaimDeps, input: StageId, stage: KeyedStage, result: EarlierResult): Promise<boolean> {
-  const blobs = await blobsOfResult(deps.db, result, input.step);
-  const found = await mapLimited(blobs, statsAtOnce, async (sha256) => (await deps.store.stat(sha256)) !== null);
+  const found = await mapLimited(result.blobs, statsAtOnce, async (sha256) => (await deps.store.stat(sha256)) !== null);
   if (found.includes(false)) return false;
   try {
-    return await reuseResult(deps.db, input, stage, result, blobs);
+    return await reuseResult(deps.db, input, stage, result);
   } catch (error) {
     if (error instanceof DomainError && error.code === 'blob-missing') return false;
     throw error;

@@ -7,7 +7,7 @@ import { resultRun } from './result-run.ts';
 import { stagesHaveQuotas } from './quotas.ts';
 import { projects } from './schema/projects.ts';
 import { executions, runs } from './schema/runs.ts';
-import { artifacts, stepClaims, steps } from './schema/steps.ts';
+import { stepClaims, steps } from './schema/steps.ts';
 import { holdOpenExecution, showWhetherRunWaits, type StepId, stepIs, waitingForSlot } from './steps.ts';
 
 export interface KeyedStage {
@@ -94,9 +94,11 @@ export interface EarlierResult {
   label: string;
   fence: number;
   facts: Record<string, unknown> | null;
+  /** Digests of its files, each once. */
+  blobs: string[];
 }
 
-const candidatesMax = 5;
+const candidatesMax = 3;
 
 /** Results of equal steps, newest first. `onlyOwn` leaves those of other runs out: of a reproduction, for example. */
 export async function findEarlierResults(
@@ -113,6 +115,8 @@ export async function findEarlierResults(
       label: sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${resultRun})`,
       fence: sql<number>`coalesce(${steps.fence}, 0)`,
       facts: steps.facts,
+      blobs: sql<string[]>`array(select distinct a.sha256 from artifacts a
+        where a.run_id = ${resultRun} and a.step = ${steps.name} and a.fence = ${steps.fence})`,
     })
     .from(steps)
     .where(
@@ -127,15 +131,6 @@ export async function findEarlierResults(
     .limit(candidatesMax);
 }
 
-/** The blobs of a result, each once. */
-export async function blobsOfResult(db: Database, { runId, fence }: EarlierResult, step: string): Promise<string[]> {
-  const rows = await db
-    .selectDistinct({ sha256: artifacts.sha256 })
-    .from(artifacts)
-    .where(and(eq(artifacts.runId, runId), eq(artifacts.step, step), eq(artifacts.fence, fence)));
-  return rows.map((row) => row.sha256);
-}
-
 /**
  * Answers the step with an earlier result, and gives up its claim. The blobs' rows are locked and live meanwhile.
  * Answers false when the execution is closed or the step is. @throws blob-missing
@@ -145,11 +140,11 @@ export async function reuseResult(
   id: StepId,
   stage: KeyedStage,
   result: EarlierResult,
-  sha256s: readonly string[],
 ): Promise<boolean> {
   return await db.transaction(async (tx) => {
     if (!(await holdRunAndExecution(tx, id))) return false;
-    await lockLiveBlobs(tx, sha256s);
+    await lockLiveBlobs(tx, result.blobs);
+    const [before] = await tx.select({ status: steps.status }).from(steps).where(stepIs(id)).for('no key update');
     const changed = await tx
       .update(steps)
       .set({
@@ -165,8 +160,11 @@ export async function reuseResult(
       })
       .where(and(stepIs(id), sql`${steps.status} in ('pending', 'waiting')`))
       .returning({ name: steps.name });
-    await tx.delete(stepClaims).where(isHeldBy(id));
-    await showWhetherRunWaits(tx, id.runId, id.execution);
+    // A step that never waited has no claim, and its run was not shown as waiting for it.
+    if (before?.status === 'waiting') {
+      await tx.delete(stepClaims).where(isHeldBy(id));
+      await showWhetherRunWaits(tx, id.runId, id.execution);
+    }
     return changed.length > 0;
   });
 }
