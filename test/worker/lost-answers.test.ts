@@ -46,7 +46,8 @@ it('equal steps run once', async () => {
   });
   const ids: string[] = [];
   for (let n = 0; n < 6; n += 1) ids.push(await workers.submit(projectId, commit, { reuse: true }));
-  for (const id of ids) expect(await workers.finished(id, 110_000)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
+  for (const id of ids)
+    expect(await workers.finished(id, 110_000)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
   const launched = await workers.db.select().from(attempts).where(inArray(attempts.runId, ids));
   // A launch whose start was not answered is lost, and launched again by the same run.
   const good = launched.filter(({ status }) => status !== 'lost').map(({ step, status }) => `${step} ${status}`);
@@ -59,7 +60,8 @@ it('every run succeeds, and each step, artifact, version and promotion is there 
   const { projectId, commit } = await workers.createProject('careful', { 'assay.yaml': project });
   const ids = [];
   for (let n = 0; n < 6; n += 1) ids.push(await workers.submit(projectId, commit));
-  for (const id of ids) expect(await workers.finished(id, 110_000)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
+  for (const id of ids)
+    expect(await workers.finished(id, 110_000)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
   expect(lost).toBeGreaterThan(ids.length);
   for (const id of ids) {
     const steps = await workers.steps(id);
