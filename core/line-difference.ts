@@ -3,7 +3,7 @@
 /** More changed lines than this are told as one stretch, because comparing each with each would take long. */
 const comparedMax = 400;
 
-/** Lines as `3 - old` and `3 + new`, with the number each has in its own text; at most `linesMax` of them. */
+/** Lines as `line 3 - old` and `line 3 + new`, with the number each has in its own text; at most `linesMax` of them. */
 export function differingLines(before: string, after: string, linesMax: number): string[] {
   const [a, b] = [before.split(/\r?\n/), after.split(/\r?\n/)];
   let head = 0;
@@ -11,7 +11,7 @@ export function differingLines(before: string, after: string, linesMax: number):
   let tail = 0;
   while (tail < a.length - head && tail < b.length - head && a.at(-1 - tail) === b.at(-1 - tail)) tail++;
   const changes = changedLines(a.slice(head, a.length - tail), b.slice(head, b.length - tail));
-  const lines = changes.map(({ sign, line, text }) => `${line + head + 1} ${sign} ${text}`);
+  const lines = changes.map(({ sign, line, text }) => `line ${line + head + 1} ${sign} ${text}`);
   return lines.length <= linesMax
     ? lines
     : [...lines.slice(0, linesMax - 1), `and ${lines.length - linesMax + 1} more changed lines`];

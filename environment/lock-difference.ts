@@ -1,5 +1,5 @@
 // Which packages two locks differ in.
-import { parseEntries } from './lock.ts';
+import { lockedPackages } from './locked-packages.ts';
 
 /** Null where one lock lacks the package. */
 export interface PackageChange {
@@ -8,41 +8,12 @@ export interface PackageChange {
   after: string | null;
 }
 
-/** By name. Equal versions from other files, such as a wheel that was built again, are a change of their hashes. */
+/** By name. Empty when the locks differ in hashes or options only. */
 export function packageChanges(before: string, after: string): PackageChange[] {
-  const [a, b] = [packagesOf(before), packagesOf(after)];
-  const names = [...new Set([...a.keys(), ...b.keys()])].sort();
-  return names.flatMap((name) => {
-    const [from, to] = [a.get(name), b.get(name)];
-    if (from?.version !== to?.version) return [{ name, before: from?.version ?? null, after: to?.version ?? null }];
-    if (from === undefined || to === undefined || from.files === to.files) return [];
-    return [{ name, before: `${from.version} (${from.files})`, after: `${to.version} (${to.files})` }];
+  const versions = (lock: string) => new Map(lockedPackages(lock).map(({ name, version }) => [name, version]));
+  const [a, b] = [versions(before), versions(after)];
+  return [...new Set([...a.keys(), ...b.keys()])].sort().flatMap((name) => {
+    const [from, to] = [a.get(name) ?? null, b.get(name) ?? null];
+    return from === to ? [] : [{ name, before: from, after: to }];
   });
-}
-
-/** The hashes as one short text, enough to see that they are others. */
-function packagesOf(lockText: string): Map<string, { version: string; files: string }> {
-  const entries = parseEntries(lockText).map(({ requirement, hashes }) => ({
-    requirement,
-    files: [...hashes]
-      .sort()
-      .map((hash) => hash.slice(7, 15))
-      .join(' '),
-  }));
-  // A record of what the interpreter itself has is all comments.
-  const frozen = [...lockText.matchAll(/^# ([\w.-]+)(==| @ )(\S+)$/gm)].map(([, name, sign, version]) => ({
-    requirement: `${name}${sign}${version}`,
-    files: '',
-  }));
-  const wheels = [...lockText.matchAll(/^# wheel ([0-9a-f]{64}) (\S+)$/gm)].map(([, sha256 = '', filename = '']) => [
-    `wheel ${filename}`,
-    { version: sha256.slice(0, 12), files: '' },
-  ]) as Array<[string, { version: string; files: string }]>;
-  const packages = [...entries, ...frozen].map(
-    ({ requirement, files }): [string, { version: string; files: string }] => {
-      const [, name = requirement, marked = ''] = /^([\w.-]+(?:\[[^\]]*\])?)\s*(.*)$/.exec(requirement) ?? [];
-      return [name.toLowerCase(), { version: marked.replace(/^==\s*/, '') || 'unpinned', files }];
-    },
-  );
-  return new Map([...packages, ...wheels]);
 }

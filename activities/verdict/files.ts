@@ -112,9 +112,11 @@ async function comparePair(deps: VerdictDeps, a: ComparedFile, b: ComparedFile):
 async function compareDescriptions(deps: VerdictDeps, a: ComparedFile, b: ComparedFile): Promise<Found> {
   const [before, after] = [await readBlob(deps.store, a.sha256), await readBlob(deps.store, b.sha256)];
   const forms = [normalForm(a.path, before), normalForm(a.path, after)] as const;
-  if (forms[0] === null || forms[1] === null || forms[0].text !== forms[1].text)
-    return otherBytes(a, b, await textLines(deps, a, b));
-  return { equal: true, lines: [], leftOut: [forms[0].leftOut], notes: [] };
+  if (forms[0] === null || forms[1] === null) return otherBytes(a, b, await textLines(deps, a, b));
+  const leftOut = [forms[0].leftOut];
+  if (forms[0].text === forms[1].text) return { equal: true, lines: [], leftOut, notes: [] };
+  const lines = differingLines(forms[0].text, forms[1].text, linesMax);
+  return { ...otherBytes(a, b, indented(lines)), leftOut };
 }
 
 /** Null when one of them is no archive, so that there is nothing more to say than that the bytes differ. */
@@ -173,7 +175,11 @@ async function textLines(deps: VerdictDeps, a: ComparedFile, b: ComparedFile): P
   const [before, after] = [await readText(deps, a), await readText(deps, b)];
   if (/\.json$/i.test(a.path) && sameJson(before, after))
     return ['  the same JSON values in another spelling or order of keys; the bytes are not equal'];
-  return differingLines(before, after, linesMax).map((line) => `  line ${line}`);
+  return indented(differingLines(before, after, linesMax));
+}
+
+function indented(lines: readonly string[]): string[] {
+  return lines.map((line) => `  ${line}`);
 }
 
 async function readText({ store }: VerdictDeps, file: ComparedFile): Promise<string> {

@@ -156,7 +156,10 @@ export async function compareLocks(deps: VerdictDeps, a: Side, b: Side): Promise
     const changes = packageChanges(await read(from), await read(to));
     const lines = changes.map(({ name, before, after }) => `${name} ${before ?? 'absent'} → ${after ?? 'absent'}`);
     const more = lines.length > 3 ? ` and ${lines.length - 3} more` : '';
-    const told = lines.length === 0 ? `no package does (${digests})` : `${lines.slice(0, 3).join(', ')}${more}`;
+    const told =
+      lines.length === 0
+        ? `the versions are the same, their files or options are not (${digests})`
+        : `${lines.slice(0, 3).join(', ')}${more}`;
     return noted(layerReport('lock', 'different', `The lock differs: ${told}.`, [digests, ...lines]));
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
@@ -185,7 +188,15 @@ export function compareImages(a: Side, b: Side): Noted {
 }
 
 /** Of no influence on numbers, or compared in a layer of its own. */
-const notCompared = ['host', 'kernel', 'memoryBytes', 'image', 'node'];
+const notCompared = ['host', 'os', 'kernel', 'libc', 'microcode', 'memoryBytes', 'image', 'cpuFlagsDigest'];
+
+/** Which card it was has no influence; its kind and its driver have. */
+function hardwareFacts(hardware: Record<string, unknown>): Map<string, unknown> {
+  const { gpus = [], ...rest } = hardware as { gpus?: Array<{ name?: unknown; driver?: unknown }> };
+  const facts = Object.entries(rest).filter(([key]) => !notCompared.includes(key));
+  const cards = gpus.map(({ name, driver }) => `${String(name)} (driver ${String(driver)})`);
+  return new Map<string, unknown>([...facts, ['gpus', cards.join(', ') || 'none']]);
+}
 
 /** Listed and never judged: results may be equal all the same, and then the verdict says so. */
 export function compareHardware(a: Side, b: Side): Noted {
@@ -195,9 +206,8 @@ export function compareHardware(a: Side, b: Side): Noted {
     const before = a.attempts.get(stage);
     if (!before?.hardware || !after.hardware) continue;
     known = true;
-    const facts = (hardware: Record<string, unknown>) =>
-      new Map(Object.entries(hardware).filter(([key]) => !notCompared.includes(key)));
-    lines.push(...mapChanges(facts(before.hardware), facts(after.hardware)).map((line) => `${stage}: ${line}`));
+    const changes = mapChanges(hardwareFacts(before.hardware), hardwareFacts(after.hardware));
+    lines.push(...changes.map((line) => `${stage}: ${line}`));
   }
   const notes = expectations(a, b);
   if (lines.length === 0) {

@@ -7,6 +7,7 @@ import { canonicalJson, type Json } from '#core/canonical.ts';
 export const normalisedBytesMax = 1024 * 1024;
 
 export interface NormalForm {
+  /** Canonical JSON, a value a line, so that what differs can be shown. */
   text: string;
   /** What was left out, for the verdict's notes. */
   leftOut: string;
@@ -44,7 +45,7 @@ function mlmodel(text: string): NormalForm | null {
   if (!isMap(value)) return null;
   const ids = modelIds.map((key) => value[key]).filter((id) => typeof id === 'string' && id.length >= 8) as string[];
   const kept = Object.fromEntries(Object.entries(value).filter(([key]) => !modelFacts.includes(key)));
-  const plain = ids.reduce((found, id) => found.replaceAll(id, '(id)'), canonicalJson(kept as Json));
+  const plain = ids.reduce((found, id) => found.replaceAll(id, '(id)'), linesOf(kept));
   return { text: plain, leftOut: 'ids, times, size, path and MLflow version in `MLmodel`' };
 }
 
@@ -52,7 +53,11 @@ function keras(text: string): NormalForm | null {
   const value: unknown = JSON.parse(text);
   if (!isMap(value)) return null;
   const kept = Object.fromEntries(Object.entries(value).filter(([key]) => key !== 'date_saved'));
-  return { text: canonicalJson(kept as Json), leftOut: '`date_saved` in the metadata of Keras archives' };
+  return { text: linesOf(kept), leftOut: '`date_saved` in the metadata of Keras archives' };
+}
+
+function linesOf(value: unknown): string {
+  return JSON.stringify(JSON.parse(canonicalJson(value as Json)), null, 1);
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

@@ -134,7 +134,7 @@ test('the lines of a difference, taken out of both texts, leave the same text', 
       const found = differingLines(a.join('\n'), b.join('\n'), 1000);
       const without = (lines: string[], sign: string) => {
         const out = new Set(
-          found.filter((text) => text.split(' ')[1] === sign).map((text) => Number(text.split(' ')[0])),
+          found.filter((text) => text.split(' ')[2] === sign).map((text) => Number(text.split(' ')[1])),
         );
         return (lines.length === 0 ? [''] : lines).filter((_, i) => !out.has(i + 1));
       };
@@ -142,7 +142,10 @@ test('the lines of a difference, taken out of both texts, leave the same text', 
       if (a.join('\n') === b.join('\n')) expect(found).toEqual([]);
     }),
   );
-  expect(differingLines('lr: 0.1\nepochs: 3\n', 'lr: 0.2\nepochs: 3\n', 8)).toEqual(['1 - lr: 0.1', '1 + lr: 0.2']);
+  expect(differingLines('lr: 0.1\nepochs: 3\n', 'lr: 0.2\nepochs: 3\n', 8)).toEqual([
+    'line 1 - lr: 0.1',
+    'line 1 + lr: 0.2',
+  ]);
   expect(differingLines('', 'x\n'.repeat(5000), 3).at(-1)).toBe('and 4998 more changed lines');
 });
 
