@@ -3,7 +3,7 @@ import { formatMetric, metricValue, type StageMetric } from './metrics.ts';
 import type { MetricDeclaration } from './project.ts';
 
 /** Relative difference that a metric without a declared tolerance may show. */
-export const defaultTolerance = 0.01;
+const defaultTolerance = 0.01;
 
 /**
  * Words of a metric's name that tell of a machine and a moment and not of a result. Such metrics are listed and not

@@ -157,7 +157,7 @@ function lowerFirst(text: string): string {
 }
 
 /** Lines of one layer that are kept. */
-export const differencesMax = 50;
+const differencesMax = 50;
 const lineLengthMax = 300;
 export const sentenceLengthMax = 1500;
 
