@@ -17,8 +17,8 @@ import { pinRunData } from '#db/run-data.ts';
 import { createLock } from '#environment/lock.ts';
 import { materialise } from '#lake/query.ts';
 import { keepBlob } from '#storage/keep.ts';
-import { insertProject, insertQueued } from '../../db/runs-in-database.ts';
-import { createTestLake, type TestLake } from '../../lake/lake.ts';
+import { insertProject, insertQueued } from '#test/db/runs-in-database.ts';
+import { createTestLake, type TestLake } from '#test/lake/lake.ts';
 
 let lake: TestLake;
 let projectId: string;
