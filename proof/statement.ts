@@ -6,10 +6,10 @@ import { canonicalJson, type Json } from '#core/canonical.ts';
 import { parseJson } from './manifest.ts';
 
 export const statementMediaType = 'application/vnd.in-toto+json';
-export const statementType = 'https://in-toto.io/Statement/v1';
-export const predicateType = 'https://slsa.dev/provenance/v1';
+const statementType = 'https://in-toto.io/Statement/v1';
+const predicateType = 'https://slsa.dev/provenance/v1';
 /** Parameters: the project, the commit and what it was run with; the steps are those of the project at that commit. */
-export const buildType = 'urn:assay:build:run:v1';
+const buildType = 'urn:assay:build:run:v1';
 
 export interface Descriptor {
   name?: string;

@@ -1,6 +1,6 @@
 // Checks a bundle by itself: no server, no network, nothing unpacked. Every finding is one line.
 import type { KeyObject } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { DomainError } from '#core/errors.ts';
 import { type BundledFile, bundleFiles, type BundleIndex, encodeSums, readIndex } from './bundle-files.ts';
 import { nextInBundle, quoted, readArchive } from './read-archive.ts';
@@ -27,19 +27,19 @@ const keptInAllBytesMax = 512 * 1024 * 1024;
  * @throws the system's error for a file that can not be opened.
  */
 export async function verifyBundle(path: string, expectedKey: KeyObject | null): Promise<VerifiedBundle> {
+  // Asked before it is opened: opening a pipe waits for somebody who writes into it.
+  if (!(await stat(path)).isFile()) {
+    throw new DomainError('invalid-request', `${path} is no file; expected an archive that was exported.`);
+  }
   const handle = await open(path);
   try {
-    return await verifyOpened(handle, path, expectedKey);
+    return await verifyOpened(handle, expectedKey);
   } finally {
     await handle.close();
   }
 }
 
-async function verifyOpened(handle: FileHandle, path: string, expectedKey: KeyObject | null): Promise<VerifiedBundle> {
-  const stats = await handle.stat();
-  // What is no file has no places to come back to.
-  if (!stats.isFile())
-    throw new DomainError('invalid-request', `${path} is no file; expected an archive that was exported.`);
+async function verifyOpened(handle: FileHandle, expectedKey: KeyObject | null): Promise<VerifiedBundle> {
   const problems: string[] = [];
   const archive = await readFiles(handle, problems);
   const { index } = archive;
@@ -51,7 +51,7 @@ async function verifyOpened(handle: FileHandle, path: string, expectedKey: KeyOb
     keyId: proof.keyId,
     data: index?.data ?? null,
     files: archive.found.size,
-    sizeBytes: stats.size,
+    sizeBytes: (await handle.stat()).size,
     problems: [...new Set(problems)],
   };
 }

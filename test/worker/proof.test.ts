@@ -34,6 +34,7 @@ let api: RunningApi;
 let home: string;
 let token: string;
 let runId: string;
+let submitAgain: () => Promise<string>;
 
 const files = {
   'assay.yaml': `
@@ -42,11 +43,14 @@ data:
   points: { query: points.sql, to: data/points.csv }
   pets: { dataset: pets, to: data/pets }
 stages:
-  prepare: { command: 'test -e /nowhere || python -c "import os, sys; print(os.environ[\\"ASSAY_SEED\\"]); open(\\"ok\\", \\"w\\")"', outputs: [ok] }
+  prepare: { command: python prepare.py, outputs: [ok], retries: 1 }
   train: { command: python train.py, outputs: [model/, metrics.json] }
 model: { name: proven, path: model/ }
 gate: ["accuracy >= 0.5"]
+seed: 7
 `,
+  'prepare.py':
+    'import os\nprint("attempt", os.environ["ASSAY_ATTEMPT"])\nopen("ok", "w")\nassert os.environ["ASSAY_ATTEMPT"] != "1"\n',
   'points.sql': 'select x, y from points order by x',
   'train.py': `
 import json, os
@@ -80,8 +84,9 @@ beforeAll(async () => {
   const cat = await keepBlob(connection.db, store, Buffer.from('cat'));
   await createDatasetVersion(lake, { name: 'pets', files: [{ path: 'a cat.png', ...cat }], by: 'ada' });
   const { projectId, commit } = await workers.createProject('proven', files);
-  runId = await workers.submit(projectId, commit);
-  expect(await workers.finished(runId)).toMatchObject({ status: 'succeeded', failure: null, gateResult: 'passed' });
+  submitAgain = () => workers.submit(projectId, commit);
+  runId = await submitAgain();
+  await workers.finished(runId);
 });
 
 afterAll(async () => {
@@ -106,6 +111,7 @@ const persistDeps = () => ({ ...workers, publicUrl: 'http://127.0.0.1:7410' });
 describe('a run that was persisted', () => {
   it('has a statement about its model, its inputs and its logs, signed by the registered key', async () => {
     const row = await workers.load(runId);
+    expect(row).toMatchObject({ status: 'succeeded', failure: null, gateResult: 'passed' });
     const envelope = await readBlob(workers.store, row.statementSha256 ?? '');
     const answer = await fetch(`${api.url}/api/v1/runs/${runId}/statement`, {
       headers: { authorization: `Bearer ${token}` },
@@ -191,7 +197,21 @@ describe('assay export', () => {
       'queries/points.sql',
     ])
       expect(stdout.split('\n')).toContain(name);
-    expect(stdout.split('\n')).toContain('logs/prepare/1.log');
+    expect((await run('tar', ['-xOf', first, 'logs/prepare/1.log', 'logs/prepare/2.log'])).stdout).toMatch(
+      /^attempt 1\n[^]*AssertionError\nattempt 2\n$/,
+    );
+  });
+
+  it('has files and logs of a run whose results were taken from another', async () => {
+    const again = await submitAgain();
+    await workers.finished(again);
+    expect((await workers.steps(again)).filter(({ status }) => status === 'reused')).toHaveLength(2);
+    expect(await assay(['export', again, 'reused.tar'], api.url)).toMatchObject({ code: 0 });
+    expect((await assay(['verify', 'reused.tar'])).code).toBe(0);
+    const { stdout } = await run('tar', ['-tf', join(home, 'reused.tar')]);
+    expect(stdout.split('\n')).toEqual(
+      expect.arrayContaining(['logs/train/reused-1.log', 'artifacts/train/model/weights.bin']),
+    );
   });
 
   it('is checked by the commands of its README, in an empty folder, by programs that everybody has', async () => {
@@ -320,7 +340,8 @@ describe('assay verify', () => {
   });
 
   it('of a file that is not there, a folder or no key is one line', async () => {
-    for (const words of [['nowhere.tar'], ['.'], ['other.tar', '--key', 'flip.tar']]) {
+    await run('mkfifo', [join(home, 'pipe.tar')]);
+    for (const words of [['nowhere.tar'], ['.'], ['pipe.tar'], ['other.tar', '--key', 'flip.tar']]) {
       const { code, out, notes } = await assay(['verify', ...words]);
       expect({ code, out }).toEqual({ code: 1, out: '' });
       expect(notes.split('\n')).toHaveLength(1);
