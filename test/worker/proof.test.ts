@@ -84,7 +84,7 @@ beforeAll(async () => {
   const cat = await keepBlob(connection.db, store, Buffer.from('cat'));
   await createDatasetVersion(lake, { name: 'pets', files: [{ path: 'a cat.png', ...cat }], by: 'ada' });
   const { projectId, commit } = await workers.createProject('proven', files);
-  submitAgain = () => workers.submit(projectId, commit);
+  submitAgain = () => workers.submit(projectId, commit, { reuse: true });
   runId = await submitAgain();
   await workers.finished(runId);
 });
@@ -205,7 +205,9 @@ describe('assay export', () => {
   it('has files and logs of a run whose results were taken from another', async () => {
     const again = await submitAgain();
     await workers.finished(again);
-    expect((await workers.steps(again)).filter(({ status }) => status === 'reused')).toHaveLength(2);
+    expect(
+      (await workers.steps(again)).filter(({ kind, status }) => kind === 'stage' && status === 'reused'),
+    ).toHaveLength(2);
     expect(await assay(['export', again, 'reused.tar'], api.url)).toMatchObject({ code: 0 });
     expect((await assay(['verify', 'reused.tar'])).code).toBe(0);
     const { stdout } = await run('tar', ['-tf', join(home, 'reused.tar')]);
@@ -284,8 +286,8 @@ describe('assay export', () => {
       fetch(`${api.url}/api/v1/runs/${runId}/bundle`, { headers: { authorization: `Bearer ${token}`, ...headers } });
     const etag = (await ask({ range: 'bytes=0-0' })).headers.get('etag') ?? '';
     const headers = [...whole.toString('latin1').matchAll(/ustar/g)].map(({ index }) => index - 257);
-    const starts = headers.flatMap((at) => [at - 1, at, at + 511, at + 512, at + 513]).filter((at) => at >= 0);
-    for (const start of new Set([...starts, whole.length - 1025, whole.length - 1])) {
+    const starts = headers.slice(-8).flatMap((at) => [at - 1, at + 511, at + 512]);
+    for (const start of [0, ...starts, whole.length - 1025, whole.length - 1]) {
       const end = Math.min(start + 700, whole.length - 1);
       const part = await ask({ range: `bytes=${start}-${end}`, 'if-range': etag });
       expect(part.status).toBe(206);
