@@ -40,6 +40,22 @@ gate: ["acc >= 0.5"]
 promote: when-passed
 `;
 
+it('equal steps run once', async () => {
+  const { projectId, commit } = await workers.createProject('once', {
+    'assay.yaml': project.replace('careful', 'once'),
+  });
+  const ids: string[] = [];
+  for (let n = 0; n < 6; n += 1) ids.push(await workers.submit(projectId, commit, { reuse: true }));
+  for (const id of ids) expect(await workers.finished(id)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
+  const launched = await workers.db.select().from(attempts).where(inArray(attempts.runId, ids));
+  expect(launched.map(({ step, status }) => `${step} ${status}`).toSorted()).toEqual([
+    'prepare succeeded',
+    'train succeeded',
+  ]);
+  const stages = (await Promise.all(ids.map((id) => workers.steps(id)))).flat().filter(({ kind }) => kind === 'stage');
+  expect(stages.filter(({ status }) => status === 'reused')).toHaveLength(10);
+});
+
 it('every run succeeds, and each step, artifact, version and promotion is there once', async () => {
   const { projectId, commit } = await workers.createProject('careful', { 'assay.yaml': project });
   const ids = [];
@@ -58,7 +74,8 @@ it('every run succeeds, and each step, artifact, version and promotion is there 
   }
   const made = await workers.db.select().from(versions).where(inArray(versions.runId, ids));
   expect(made.map(({ number }) => number).toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6]);
-  expect(await workers.db.select().from(models)).toHaveLength(1);
+  const named = workers.db.select().from(models).where(eq(models.name, 'careful'));
+  expect(await named).toHaveLength(1);
   const promoted = await workers.db.select().from(promotions).where(inArray(promotions.runId, ids));
   expect(promoted.map(({ runId }) => runId).toSorted()).toEqual(ids.toSorted());
   expect(await workers.db.select().from(stepClaims)).toEqual([]);
