@@ -1,20 +1,32 @@
 // Locks and environments, kept by what they were made from.
-import { eq } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { Queryable } from './connect.ts';
+import { blobs } from './schema/blobs.ts';
 import { environments, locks } from './schema/environments.ts';
 import { runs } from './schema/runs.ts';
 
 export type EnvironmentRow = typeof environments.$inferSelect;
 
-/** The digest of the kept lock; null when the question was never asked. */
+/** The digest of the kept lock; null when the question was never asked, or its answer is damaged. */
 export async function findLock(db: Queryable, lockKey: string): Promise<string | null> {
-  const [row] = await db.select({ sha256: locks.lockSha256 }).from(locks).where(eq(locks.lockKey, lockKey));
+  const [row] = await db
+    .select({ sha256: locks.lockSha256 })
+    .from(locks)
+    .innerJoin(blobs, eq(blobs.sha256, locks.lockSha256))
+    .where(and(eq(locks.lockKey, lockKey), eq(blobs.state, 'live')));
   return row?.sha256 ?? null;
 }
 
-/** The first answer is kept: of two that resolved at once, both get the same. */
+/** The first answer that can be read is kept: of two that resolved at once, both get the same. */
 export async function keepLock(db: Queryable, row: typeof locks.$inferInsert): Promise<string> {
-  await db.insert(locks).values(row).onConflictDoNothing();
+  await db
+    .insert(locks)
+    .values(row)
+    .onConflictDoUpdate({
+      target: locks.lockKey,
+      set: { lockSha256: row.lockSha256 },
+      setWhere: sql`exists (select 1 from blobs b where b.sha256 = ${locks.lockSha256} and b.state = 'damaged')`,
+    });
   return (await findLock(db, row.lockKey)) ?? row.lockSha256;
 }
 

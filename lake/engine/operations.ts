@@ -60,6 +60,8 @@ export interface Operations {
     args: { files: string[]; limit: number };
     answer: { columns: LakeColumn[]; rows: Array<Record<string, unknown>> };
   };
+  /** Writes a Parquet file's rows, in their order, as this engine writes them: what another version wrote becomes comparable. */
+  rewrite: { args: { file: string; out: string }; answer: { rows: number; unorderedDigest: string } };
   /** Writes a Parquet file's rows, in their order, in another format. */
   convert: { args: { file: string; format: 'csv' | 'jsonl'; out: string }; answer: { rows: number } };
 }
