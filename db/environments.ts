@@ -1,11 +1,13 @@
 // Locks and environments, kept by what they were made from.
-import { and, eq, sql } from 'drizzle-orm';
-import type { Queryable } from './connect.ts';
+import { and, asc, eq, sql } from 'drizzle-orm';
+import { lockLiveBlobs } from './blobs.ts';
+import type { Database, Queryable } from './connect.ts';
 import { blobs } from './schema/blobs.ts';
-import { environments, locks } from './schema/environments.ts';
+import { environments, environmentWheels, locks } from './schema/environments.ts';
 import { runs } from './schema/runs.ts';
 
 export type EnvironmentRow = typeof environments.$inferSelect;
+export type EnvironmentWheel = typeof environmentWheels.$inferSelect;
 
 /** The digest of the kept lock; null when the question was never asked, or its answer is damaged. */
 export async function findLock(db: Queryable, lockKey: string): Promise<string | null> {
@@ -30,8 +32,55 @@ export async function keepLock(db: Queryable, row: typeof locks.$inferInsert): P
   return (await findLock(db, row.lockKey)) ?? row.lockSha256;
 }
 
-export async function keepEnvironment(db: Queryable, row: typeof environments.$inferInsert): Promise<void> {
-  await db.insert(environments).values(row).onConflictDoNothing();
+/** With the wheels that its lock brings: they are referred to as long as the lock is. @throws blob-missing */
+export async function keepEnvironment(
+  db: Database,
+  row: typeof environments.$inferInsert,
+  wheels: readonly Pick<EnvironmentWheel, 'filename' | 'sha256'>[],
+): Promise<void> {
+  if (wheels.length === 0) {
+    await db.insert(environments).values(row).onConflictDoNothing();
+    return;
+  }
+  const { environmentKey } = row;
+  await db.transaction(async (tx) => {
+    await lockLiveBlobs(tx, [...new Set(wheels.map(({ sha256 }) => sha256))].sort());
+    await tx.insert(environments).values(row).onConflictDoNothing();
+    const rows = wheels.map((wheel) => ({ ...wheel, environmentKey, origin: 'lock' as const }));
+    await tx.insert(environmentWheels).values(rows).onConflictDoNothing();
+  });
+}
+
+/** Every wheel of the environment; null unless all of them were kept. */
+export async function listKeptWheels(db: Queryable, environmentKey: string): Promise<EnvironmentWheel[] | null> {
+  const [row] = await db
+    .select({ keptAt: environments.wheelsKeptAt })
+    .from(environments)
+    .where(eq(environments.environmentKey, environmentKey));
+  if (row === undefined || row.keptAt === null) return null;
+  return await db
+    .select()
+    .from(environmentWheels)
+    .where(eq(environmentWheels.environmentKey, environmentKey))
+    .orderBy(asc(environmentWheels.filename));
+}
+
+/** The complete list, whose bytes are stored. What was kept before, for example of a build that differs, is replaced. */
+export async function keepWheelList(
+  db: Database,
+  environmentKey: string,
+  wheels: readonly Omit<EnvironmentWheel, 'environmentKey'>[],
+): Promise<void> {
+  await db.transaction(async (tx) => {
+    await lockLiveBlobs(tx, [...new Set(wheels.map(({ sha256 }) => sha256))].sort());
+    await tx
+      .update(environments)
+      .set({ wheelsKeptAt: sql`clock_timestamp()` })
+      .where(eq(environments.environmentKey, environmentKey));
+    await tx.delete(environmentWheels).where(eq(environmentWheels.environmentKey, environmentKey));
+    const rows = wheels.map((wheel) => ({ ...wheel, environmentKey }));
+    if (rows.length > 0) await tx.insert(environmentWheels).values(rows);
+  });
 }
 
 export async function getEnvironment(db: Queryable, environmentKey: string): Promise<EnvironmentRow | undefined> {
