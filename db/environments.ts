@@ -36,7 +36,7 @@ export async function keepLock(db: Queryable, row: typeof locks.$inferInsert): P
 export async function keepEnvironment(
   db: Database,
   row: typeof environments.$inferInsert,
-  wheels: readonly Pick<EnvironmentWheel, 'filename' | 'sha256'>[],
+  wheels: readonly Pick<EnvironmentWheel, 'filename' | 'sha256'>[] = [],
 ): Promise<void> {
   if (wheels.length === 0) {
     await db.insert(environments).values(row).onConflictDoNothing();

@@ -28,6 +28,7 @@ import { markDamage } from '#storage/mark-damage.ts';
 import { createLogger } from '#worker/logger.ts';
 import { startControlWorker } from '#worker/control-worker.ts';
 import { identifyNode } from '#worker/node/node.ts';
+import { openSigningKey } from '#worker/signing-key.ts';
 import { startStageWorker } from '#worker/stage-worker.ts';
 import { bundleWorkflows, type RunningWorker } from '#worker/temporal/runtime.ts';
 import { createTestDatabase } from './postgres.ts';
@@ -112,7 +113,8 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     accelerator: null,
   });
   const bundle = await bundleWorkflows();
-  const startControl = () => startControlWorker({ ...shared, mirrors, hosts, secretsKey }, bundle);
+  const signer = await openSigningKey(db, join(home, 'signing.key'));
+  const startControl = () => startControlWorker({ ...shared, mirrors, hosts, secretsKey, signer }, bundle);
   const startStage = () =>
     startStageWorker({
       ...shared,
@@ -151,12 +153,15 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     return commit;
   }
 
+  /** Every step runs unless `reuse` is given, so that runs of one commit do not answer each other. */
   async function submit(projectId: string, commit: string, more: Partial<typeof runs.$inferInsert> = {}) {
     const id = newId();
     const number = 1 + (await db.select({ n: runs.number }).from(runs).where(eq(runs.projectId, projectId))).length;
     await db.transaction(async (tx) => {
       const asOf = new Date().toISOString();
-      await tx.insert(runs).values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, ...more });
+      await tx
+        .insert(runs)
+        .values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, reuse: false, ...more });
       await tx.insert(executions).values({ runId: id, n: 1 });
     });
     return id;
@@ -173,6 +178,8 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     client,
     temporal,
     connection,
+    mirrors,
+    signer,
     running,
     runner,
     store,
