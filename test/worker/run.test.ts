@@ -125,7 +125,7 @@ stages: { train: { command: python train.py, outputs: [metrics.json] } }
     const { sha256 } = await append('x\n1\n2\n');
     const files = {
       'assay.yaml': readPoints,
-      'points.sql': 'select x from events',
+      'points.sql': 'select x, 2 * x as y from events',
       'train.py': 'print(1)\nopen("metrics.json", "w").write("{}")\n',
     };
     const { projectId, commit } = await workers.createProject('reproduced', files);
@@ -170,12 +170,14 @@ stages:
     await flipByte(join(workers.home, 'blobs', 'objects', sha256.slice(0, 2), sha256));
     const yamlOnly = { ...files, 'assay.yaml': yaml.replace('python train.py', 'python -u train.py') };
     const again = await workers.commitFiles(projectId, yamlOnly);
-    const broken = await workers.finished(await workers.submit(projectId, again));
+    const second = await workers.submit(projectId, again, { reuse: true });
+    const broken = await workers.finished(second);
+    expect((await workers.steps(second)).find(({ name }) => name === 'prepare')?.status).toBe('reused');
     expect(broken).toMatchObject({ status: 'failed', failure: { class: 'platform', step: 'train' } });
     expect(broken.failure?.sentence).toContain(
       `one.txt, which prepare made, can not be used. The bytes of blob ${sha256}`,
     );
-    const healed = await workers.submit(projectId, again);
+    const healed = await workers.submit(projectId, again, { reuse: true });
     expect(await workers.finished(healed)).toMatchObject({ status: 'succeeded', failure: null });
     expect((await workers.steps(healed)).find(({ name }) => name === 'prepare')?.status).toBe('succeeded');
   });
