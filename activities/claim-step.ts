@@ -15,6 +15,7 @@ import {
   takeClaim,
   waitOnceClaimed,
 } from '#db/claims.ts';
+import { getInitialCheckpoint } from '#db/checkpoints.ts';
 import type { Database } from '#db/connect.ts';
 import { listOutputs } from '#db/outputs.ts';
 import { stagesHaveQuotas } from '#db/quotas.ts';
@@ -121,10 +122,11 @@ async function answerWith(deps: ClaimDeps, input: StageId, result: EarlierResult
 }
 
 async function gather(deps: ClaimDeps, { run, project }: LoadedRun, config: ProjectConfig, stage: Stage, id: StageId) {
-  const [environment, outputs, data] = await Promise.all([
+  const [environment, outputs, data, initFrom] = await Promise.all([
     getStep(deps.db, { ...id, step: 'build-environment' }),
     listOutputs(deps.db, run.id, id.execution),
     listRunData(deps.db, run.id),
+    getInitialCheckpoint(deps.db, run.id),
   ]);
   return await stageIngredients(deps, stage, {
     project,
@@ -135,6 +137,7 @@ async function gather(deps: ClaimDeps, { run, project }: LoadedRun, config: Proj
     environmentKey: run.environmentKey,
     requirementFiles: (environment?.facts?.files as string[] | undefined) ?? [],
     data,
+    initFrom,
     outputs,
   });
 }

@@ -34,6 +34,7 @@ export const errorCodes = [
   'dataset-not-found',
   'blob-missing',
   'blob-corrupt',
+  'checkpoint-missing',
   'gate-failed',
   'not-promotable',
   'champion-moved',
