@@ -111,6 +111,7 @@ async function watchLaunch(watch: Watch): Promise<StageOutcome> {
   try {
     const ended = await Promise.race([handle.wait(watch.abort), timer.over]);
     if (ended !== 'over') return await conclude(watch, handle, carried, ended, false);
+    await checkpoints.beforeStop(stage.graceMs);
     const askedAt = new Date().toISOString();
     await handle.signal('terminate');
     const exit = await handle.wait(watch.abort);
@@ -273,12 +274,12 @@ async function letGo(watch: Watch, handle: StageHandle, { pump, checkpoints }: C
   const asked = details?.cancelRequested === true ? 'cancelled' : null;
   const why = asked ?? (await reasonToStop(deps.db, attempt).catch(() => null));
   if (why !== null) {
-    const exit = await stopStage(handle, null);
+    const exit = await stopStage(watch, handle, checkpoints, null);
     await Promise.all([pump.finish().catch(() => undefined), checkpoints.finish(exit, lastCheckpointMs)]);
     await persevere(() => closeAttempt(deps.db, attempt, { status: 'cancelled', facts: { why } }));
     await forget(watch, handle);
   } else if (deps.leaving.signal().aborted) {
-    const exit = await stopStage(handle, deps.leaving.killAfterMs());
+    const exit = await stopStage(watch, handle, checkpoints, deps.leaving.killAfterMs());
     await Promise.all([pump.finish().catch(() => undefined), checkpoints.finish(exit, lastCheckpointOfLeavingMs)]);
     const failure = drained(watch);
     await persevere(async () => {
@@ -301,7 +302,13 @@ function drained({ deps, stage }: Watch): Failure {
   return { class: 'infrastructure', sentence, step: stage.name, logTail: [], exitCode: null };
 }
 
-async function stopStage(handle: StageHandle, killAfterMs: number | null): Promise<StageExit> {
+async function stopStage(
+  { stage }: Watch,
+  handle: StageHandle,
+  checkpoints: CheckpointWatch,
+  killAfterMs: number | null,
+): Promise<StageExit> {
+  await checkpoints.beforeStop(Math.min(stage.graceMs, killAfterMs ?? stage.graceMs));
   await handle.signal('terminate');
   const timer =
     killAfterMs === null ? null : setTimeout(() => void handle.signal('kill').catch(() => undefined), killAfterMs);

@@ -5,8 +5,9 @@ import { DomainError } from '#core/errors.ts';
 import { type AttemptId, holdFence } from './attempts.ts';
 import { lockLiveBlobs } from './blobs.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
+import { resultRun } from './result-run.ts';
 import { checkpointFiles, checkpointSets, initialCheckpoints } from './schema/checkpoints.ts';
-import { attempts } from './schema/steps.ts';
+import { attempts, steps } from './schema/steps.ts';
 import { getStep } from './steps.ts';
 
 export interface CheckpointSet {
@@ -176,6 +177,19 @@ export async function noteRestored(db: Queryable, id: AttemptId, restoredFrom: R
     .update(attempts)
     .set({ restoredFrom })
     .where(and(eq(attempts.runId, id.runId), eq(attempts.step, id.step), eq(attempts.fence, id.fence)));
+}
+
+/** Step → what the attempt whose result counts started with. */
+export async function listRestored(db: Queryable, runId: string, execution: number): Promise<Map<string, RestoredFrom>> {
+  const rows = await db
+    .select({ step: steps.name, restoredFrom: attempts.restoredFrom })
+    .from(steps)
+    .innerJoin(
+      attempts,
+      and(eq(attempts.runId, resultRun), eq(attempts.step, steps.name), eq(attempts.fence, steps.fence)),
+    )
+    .where(and(eq(steps.runId, runId), eq(steps.execution, execution)));
+  return new Map(rows.flatMap(({ step, restoredFrom }) => (restoredFrom === null ? [] : [[step, restoredFrom]])));
 }
 
 /** The set of another run that this run was submitted with. */

@@ -80,7 +80,6 @@ describe('a project file', () => {
       'verify',
       'metrics.declare.accuracy.tolerance',
       'stages.train.resources.nodes',
-      'stages.train.checkpoints',
       'stages.train.cache',
     ]);
   });

@@ -11,7 +11,8 @@ export const ioMount = '/run/assay';
  * with interrupts ignored; env(1) of coreutils resets that, where another env(1) leaves it.
  *
  * The loop tells the end of the wait by the trap (143) from the end of the command. Afterwards helpers of the command
- * get a quarter of a second to end by themselves; what is left then is counted, and dies with this process.
+ * get a quarter of a second to end by themselves; what is left then is counted, and dies with this process. After a
+ * request to end, what is left has its grace: a shell around the command dies of the request at once.
  */
 export const entrypointScript = `
 exec 3<>${ioMount}/output 2>&3
@@ -39,7 +40,8 @@ while :; do
     [ $entry != /proc/1 ] && read -r line <$entry/stat || continue
     case "\${line##*) }" in [ZX]*) ;; *) left=$((left + 1)) ;; esac
   done
-  [ $left = 0 ] || [ $tries = 5 ] && break
+  [ $left = 0 ] && break
+  [ $tries -ge 5 ] && [ $stopped = 0 ] && break
   tries=$((tries + 1)); sleep 0.05 || break
 done
 peak=0 cached=0 kills=0 cpu=0 root=/sys/fs/cgroup

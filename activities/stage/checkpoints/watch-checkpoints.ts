@@ -8,7 +8,8 @@ import { setNotes } from '#db/attempts.ts';
 import { newestSetDigest, putCheckpointSet } from '#db/checkpoints.ts';
 import type { StageExit } from '#activities/runners/runner.ts';
 import type { Watch } from '#activities/stage/watch.ts';
-import { closedAtEnd, closedFiles, lookMs } from './closed-files.ts';
+import { closedAtEnd, closedFiles, lookMs, type Stop } from './closed-files.ts';
+import { heldForWriting } from './held-files.ts';
 import { type KnownFiles, readKnownFiles, writeKnownFiles } from './known-files.ts';
 import { type Look, lookAt, type SeenFile } from './look.ts';
 import { storeFile } from './store-file.ts';
@@ -23,6 +24,8 @@ const notesMax = 20;
 export interface CheckpointWatch {
   /** Sentences about the checkpoints, for the attempt. */
   notes(): string[];
+  /** Before the stage is asked to end: what it is writing at this moment may stay half. */
+  beforeStop(killAfterMs: number): Promise<void>;
   /** After the stage's end: what it wrote last becomes its last set. Takes at most about `withinMs`. */
   finish(exit: StageExit, withinMs: number): Promise<void>;
   /** Stops; another worker may go on. */
@@ -40,6 +43,7 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
   let before = new Set<string>();
   let restlessSince: number | null = null;
   let superseded = false;
+  let stopped: Stop | null = null;
   let lookedMs = 0;
   const ending = new AbortController();
   const outOfTime = new AbortController();
@@ -63,12 +67,12 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
     const startedAt = performance.now();
     const look = await lookAt(space.folder, directory);
     await notes.add(look.notes);
-    const closed = exit === null ? await closedFiles(look, before, known) : closedAtEnd(look, exit, known);
+    const closed = exit === null ? await closedFiles(look, before, known) : closedAtEnd(look, exit, stopped, known);
     before = new Set(look.files.map(({ stamp }) => stamp));
     lookedMs = performance.now() - startedAt;
     if (isRecorded(look.files)) return;
     const stored = await store(closed);
-    if (stored.length === 0 || !isDue(look, stored, exit !== null)) return;
+    if (stored.length === 0 || !(exit === null ? isDue(look, stored) : isWorthKeeping(look, stored))) return;
     await record(stored);
     restlessSince = null;
   }
@@ -77,12 +81,20 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
     files.length === recorded.size && files.every(({ path, stamp }) => recorded.get(path) === stamp);
 
   /** All at rest makes a set. What is never at rest waits for a while, and then only something new makes one. */
-  function isDue(look: Look, stored: readonly SeenFile[], isLast: boolean): boolean {
+  function isDue(look: Look, stored: readonly SeenFile[]): boolean {
     if (stored.length === look.files.length) return true;
     restlessSince ??= Date.now();
-    if (!isLast && Date.now() - restlessSince < restlessMs) return false;
-    return stored.some(({ path, stamp }) => recorded.get(path) !== stamp);
+    return Date.now() - restlessSince >= restlessMs && hasNew(stored);
   }
+
+  /** Without what may be half of a file, unless the newest set has it whole. */
+  function isWorthKeeping(look: Look, stored: readonly SeenFile[]): boolean {
+    const paths = new Set(stored.map(({ path }) => path));
+    return hasNew(stored) && look.files.every(({ path }) => paths.has(path) || !recorded.has(path));
+  }
+
+  const hasNew = (stored: readonly SeenFile[]): boolean =>
+    stored.some(({ path, stamp }) => recorded.get(path) !== stamp);
 
   async function record(files: readonly SeenFile[]): Promise<void> {
     const set = files.map((file) => checkpointFile(file, known));
@@ -123,6 +135,12 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
   };
   return {
     notes: notes.all,
+    async beforeStop(killAfterMs) {
+      // Whatever keeps it from being known, the stage is stopped, and its files count as those of a killed one.
+      const held = await lookAt(space.folder, directory).then(({ files }) => heldForWriting(files)).catch(() => null);
+      const atMs = Date.now();
+      stopped = held && { atMs, killAtMs: atMs + killAfterMs, held };
+    },
     async abandon() {
       outOfTime.abort(new Error('Nobody watches the checkpoints any more.'));
       await stop();
