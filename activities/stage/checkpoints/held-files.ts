@@ -1,7 +1,10 @@
 // Which files somebody on this node holds open for writing, as far as /proc lets this process see.
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { mapLimited } from '#lake/map-limited.ts';
 import type { SeenFile } from './look.ts';
+
+const processesAtOnce = 8;
 
 /**
  * Identities of those of the files that a process of their owner holds open for writing. Containers are seen like any
@@ -13,17 +16,17 @@ export async function heldForWriting(files: readonly SeenFile[]): Promise<Set<st
   const owners = new Set(files.map(({ owner }) => owner));
   // A descriptor is told by its file's present name, which is also its name in another mount namespace.
   const byName = Map.groupBy(files, ({ path }) => basename(path));
-  for (const pid of await readdir('/proc')) {
-    if (!/^\d+$/.test(pid) || pid === String(process.pid)) continue;
+  const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry) && entry !== String(process.pid));
+  await mapLimited(pids, processesAtOnce, async (pid) => {
     const owner = await orGone(async () => (await stat(`/proc/${pid}`)).uid);
-    if (owner === null || !owners.has(owner)) continue;
+    if (owner === null || !owners.has(owner)) return;
     for (const fd of (await orGone(() => readdir(`/proc/${pid}/fd`))) ?? []) {
       const target = await orGone(() => readlink(`/proc/${pid}/fd/${fd}`));
       if (target === null || !byName.has(basename(target))) continue;
       const identity = await orGone(() => identityIfWriting(pid, fd));
       if (identity !== null) held.add(identity);
     }
-  }
+  });
   return held;
 }
 

@@ -6,6 +6,7 @@ import { type CheckpointFile, checkpointSetText } from '#core/checkpoint.ts';
 import { DomainError } from '#core/errors.ts';
 import { setNotes } from '#db/attempts.ts';
 import { newestSetDigest, putCheckpointSet } from '#db/checkpoints.ts';
+import { mapLimited } from '#lake/map-limited.ts';
 import type { StageExit } from '#activities/runners/runner.ts';
 import type { Watch } from '#activities/stage/watch.ts';
 import { closedAtEnd, closedFiles, lookMs, type Stop } from './closed-files.ts';
@@ -14,12 +15,15 @@ import { type KnownFiles, readKnownFiles, writeKnownFiles } from './known-files.
 import { type Look, lookAt, type SeenFile } from './look.ts';
 import { storeFile } from './store-file.ts';
 
-/** Looking takes at most this part of the time, however many files there are. */
-const lookShare = 1 / 20;
+/** Many files are looked at less often: a look at one takes about a twentieth of this. */
+const lookMsPerFile = 0.5;
 const pauseMsMax = 60_000;
 /** A directory that is never at rest is kept without the files that are not: a log, for example. */
 const restlessMs = 60_000;
 const notesMax = 20;
+/** Small files wait for the disk and for Postgres; of others there is one at a time. */
+const smallBytesMax = 1024 * 1024;
+const smallAtOnce = 8;
 
 export interface CheckpointWatch {
   /** Sentences about the checkpoints, for the attempt. */
@@ -44,32 +48,32 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
   let restlessSince: number | null = null;
   let superseded = false;
   let stopped: Stop | null = null;
-  let lookedMs = 0;
+  let filesSeen = 0;
   const ending = new AbortController();
   const outOfTime = new AbortController();
   const pace = { isSlow: () => !ending.signal.aborted, signal: outOfTime.signal };
 
   /** Stores what is not stored yet; answers those that are, as they were seen. */
   async function store(closed: readonly SeenFile[]): Promise<SeenFile[]> {
-    const stored: SeenFile[] = [];
-    for (const file of closed) {
-      const sha256 = known.get(file.stamp) ?? (await storeFile(deps, space.folder, pathOf(file), file, pace));
-      if (sha256 === null) continue;
-      known.set(file.stamp, sha256);
-      stored.push(file);
-    }
-    return stored;
+    const storeOne = async (file: SeenFile) => {
+      if (known.has(file.stamp)) return;
+      const sha256 = await storeFile(deps, space.folder, pathOf(file), file, pace);
+      if (sha256 !== null) known.set(file.stamp, sha256);
+    };
+    const [small, large] = partition(closed, ({ sizeBytes }) => sizeBytes <= smallBytesMax);
+    await mapLimited(small, smallAtOnce, storeOne);
+    for (const file of large) await storeOne(file);
+    return closed.filter(({ stamp }) => known.has(stamp));
   }
 
   const pathOf = (file: SeenFile) => join(relative(space.folder, directory), file.path);
 
   async function pass(exit: StageExit | null): Promise<void> {
-    const startedAt = performance.now();
     const look = await lookAt(space.folder, directory);
+    filesSeen = look.files.length;
     await notes.add(look.notes);
     const closed = exit === null ? await closedFiles(look, before, known) : closedAtEnd(look, exit, stopped, known);
     before = new Set(look.files.map(({ stamp }) => stamp));
-    lookedMs = performance.now() - startedAt;
     if (isRecorded(look.files)) return;
     const stored = await store(closed);
     if (stored.length === 0 || !(exit === null ? isDue(look, stored) : isWorthKeeping(look, stored))) return;
@@ -125,7 +129,7 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
         failures += 1;
         await notes.add([troubleSentence(error)]);
       }
-      await pause(Math.min(pauseMsMax, Math.max(lookMs, lookedMs / lookShare) * 2 ** failures), ending.signal);
+      await pause(Math.min(pauseMsMax, Math.max(lookMs, filesSeen * lookMsPerFile) * 2 ** failures), ending.signal);
     }
   })();
 
@@ -168,6 +172,10 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
       }
     },
   };
+}
+
+function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(isFirst), items.filter((item) => !isFirst(item))];
 }
 
 /** Shown on the attempt at once, and handed over at its end. */
