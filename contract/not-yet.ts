@@ -15,7 +15,6 @@ function stageSentences(name: string, stage: StageFile): string[] {
   const nodes = stage.resources?.nodes ?? 1;
   return [
     ...said(nodes > 1 ? nodes : undefined, `stages.${name}.resources.nodes`, 'a stage runs on one node'),
-    ...said(stage.cache, `stages.${name}.cache`, 'results are not reused yet, so every stage runs'),
   ];
 }
 
