@@ -29,7 +29,10 @@ async function provideCode(client: Client, dir: string): Promise<string> {
     const command = `echo ${n} > out-${n}.txt; echo "{\\"m${n}\\": ${n}}" > metrics-${n}.json`;
     return `  s${n}: { command: '${command}', outputs: [out-${n}.txt, metrics-${n}.json] }`;
   });
-  await writeFile(join(checkout, 'assay.yaml'), `stages:\n${lines.join('\n')}\nmetrics: { files: ["metrics-*.json"] }\n`);
+  await writeFile(
+    join(checkout, 'assay.yaml'),
+    `stages:\n${lines.join('\n')}\nmetrics: { files: ["metrics-*.json"] }\n`,
+  );
   await git('init', '--quiet', '--initial-branch=main');
   await git('add', '.');
   await git('commit', '--quiet', '--message=chain');

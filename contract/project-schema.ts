@@ -111,7 +111,9 @@ const stageOptions = z
       .int({ error: 'a whole number of retries' })
       .min(0, { error: '0 or more retries' })
       .max(20, { error: 'at most 20 retries' }),
-    checkpoints: pathInside('a folder').refine(isPlainFolder, { error: 'a folder below the working directory, no glob' }),
+    checkpoints: pathInside('a folder').refine(isPlainFolder, {
+      error: 'a folder below the working directory, no glob',
+    }),
     outputs: listOf(pathInside('a path'), 'a list of paths'),
     code: listOf(pathInside('a path or glob'), 'a list of paths'),
     params: listOf(text('the name of a parameter'), 'a list of parameter names'),

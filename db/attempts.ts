@@ -160,7 +160,12 @@ function withFacts(facts: Record<string, unknown>) {
 export async function closeAttempt(db: Queryable, id: AttemptId, end: AttemptEnd): Promise<boolean> {
   const closed = await db
     .update(attempts)
-    .set({ ...end, ...(end.facts && { facts: withFacts(end.facts) }), finishedAt: sql`clock_timestamp()`, tokenHash: null })
+    .set({
+      ...end,
+      ...(end.facts && { facts: withFacts(end.facts) }),
+      finishedAt: sql`clock_timestamp()`,
+      tokenHash: null,
+    })
     .where(and(attemptIs(id), inArray(attempts.status, openStatuses)))
     .returning({ fence: attempts.fence });
   return closed.length > 0;

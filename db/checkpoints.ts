@@ -105,11 +105,7 @@ export async function newestSetDigest(db: Queryable, id: AttemptId & { execution
     .select({ digest: checkpointSets.digest })
     .from(checkpointSets)
     .where(
-      and(
-        eq(checkpointSets.runId, id.runId),
-        eq(checkpointSets.step, id.step),
-        eq(checkpointSets.stepKey, stepKey),
-      ),
+      and(eq(checkpointSets.runId, id.runId), eq(checkpointSets.step, id.step), eq(checkpointSets.stepKey, stepKey)),
     )
     .orderBy(sql`${checkpointSets.number} desc`)
     .limit(1);
@@ -180,7 +176,11 @@ export async function noteRestored(db: Queryable, id: AttemptId, restoredFrom: R
 }
 
 /** Step → what the attempt whose result counts started with. */
-export async function listRestored(db: Queryable, runId: string, execution: number): Promise<Map<string, RestoredFrom>> {
+export async function listRestored(
+  db: Queryable,
+  runId: string,
+  execution: number,
+): Promise<Map<string, RestoredFrom>> {
   const rows = await db
     .select({ step: steps.name, restoredFrom: attempts.restoredFrom })
     .from(steps)
@@ -248,6 +248,9 @@ async function notChosen(
     return new DomainError('checkpoint-missing', message);
   }
   return step === null
-    ? new DomainError('checkpoint-missing', `${run} has checkpoints of several stages: ${names}. Name one: ${run}:STEP.`)
+    ? new DomainError(
+        'checkpoint-missing',
+        `${run} has checkpoints of several stages: ${names}. Name one: ${run}:STEP.`,
+      )
     : new DomainError('checkpoint-missing', `${run} has no checkpoints of ${step}; it has some of ${names}.`);
 }

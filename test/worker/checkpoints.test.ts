@@ -29,13 +29,13 @@ afterAll(async () => {
   await workers.stop();
 });
 
-/** From nothing it waits after epoch 3 until it is stopped; with a checkpoint it goes on to epoch 6 and ends. */
+/** No two runs write the same bytes, because one test damages some. From nothing it waits after epoch 3 until it is stopped; with a checkpoint it goes on to epoch 6 and ends. */
 const train = `
 import json, os, signal, sys, time
 folder = os.environ["ASSAY_CHECKPOINT_DIR"]
 def save(epoch):
     with open(folder + "/state.tmp", "w") as file:
-        json.dump({"epoch": epoch}, file)
+        json.dump({"epoch": epoch, "run": os.environ["ASSAY_RUN_ID"]}, file)
     os.replace(folder + "/state.tmp", folder + "/state.json")
 def stopped(*_):
     save(epoch + 10)
@@ -60,7 +60,7 @@ const project = (more: string) => ({
   'train.py': train,
 });
 
-async function start(name: string, more = 'outputs: []', values: Partial<typeof runs.$inferInsert> = {}) {
+async function start(name: string, more = 'outputs: [], pool: cpu', values: Partial<typeof runs.$inferInsert> = {}) {
   const { projectId, commit } = await workers.createProject(name, project(more));
   return { projectId, commit, runId: await workers.submit(projectId, commit, values) };
 }
@@ -122,7 +122,7 @@ async function startsAtNothing(runId: string): Promise<void> {
 
 describe.concurrent('the checkpoints of a stage', () => {
   it('that is cancelled are whole with what it wrote in its grace, and a resumed run goes on from them', async () => {
-    const { projectId, commit, runId } = await cancelled('graceful', 'outputs: [], checkpoints: kept');
+    const { projectId, commit, runId } = await cancelled('graceful', 'outputs: [], checkpoints: kept, pool: cpu');
     expect(await epochIn((await setsOf(runId)).at(-1))).toBe(13);
     await retryRun(workers.db, runId, 'ada', null);
     expect(await startsAt(runId, 2)).toBe(13);

@@ -40,7 +40,8 @@ async function restoreOwn(watch: Watch): Promise<RestoredFrom | null> {
       await say(watch, notes);
       return restoredFromOf(set, false);
     } catch (error) {
-      const isDamaged = error instanceof DomainError && (error.code === 'blob-missing' || error.code === 'blob-corrupt');
+      const isDamaged =
+        error instanceof DomainError && (error.code === 'blob-missing' || error.code === 'blob-corrupt');
       if (!isDamaged) throw error;
       notes.push(`Checkpoint set ${set.number} of ${set.label} was passed over: ${error.message}`);
     }

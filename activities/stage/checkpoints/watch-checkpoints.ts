@@ -115,7 +115,7 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
       newest = digest;
     }
     recorded = new Map(files.map(({ path, stamp }) => [path, stamp]));
-    for (const stamp of [...known.keys()]) if (!before.has(stamp)) known.delete(stamp);
+    for (const stamp of known.keys()) if (!before.has(stamp)) known.delete(stamp);
     await writeKnownFiles(space.folder, known);
   }
 
@@ -141,7 +141,9 @@ export async function watchCheckpoints(watch: Watch): Promise<CheckpointWatch> {
     notes: notes.all,
     async beforeStop(killAfterMs) {
       // Whatever keeps it from being known, the stage is stopped, and its files count as those of a killed one.
-      const held = await lookAt(space.folder, directory).then(({ files }) => heldForWriting(files)).catch(() => null);
+      const held = await lookAt(space.folder, directory)
+        .then(({ files }) => heldForWriting(files))
+        .catch(() => null);
       const atMs = Date.now();
       stopped = held && { atMs, killAtMs: atMs + killAfterMs, held };
     },

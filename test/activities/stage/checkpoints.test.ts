@@ -90,7 +90,7 @@ async function launch(runId?: string) {
   const id = { runId: runId ?? (await insertWaiting(db, projectId)), execution: 1, step: 'train' };
   if (runId === undefined) {
     await db.update(runs).set({ status: 'running' }).where(eq(runs.id, id.runId));
-    await setStepKey(db, id, 'k1', {});
+    await setStepKey(db, id, 'k1', {}, true);
   }
   const attempt = await openAttempt(db, {
     ...id,
@@ -136,7 +136,7 @@ const pathsOf = async (runId: string) => (await newestOf(runId))?.list.map(({ pa
 
 describe.concurrent('a checkpoint directory', () => {
   it('becomes a set once it is at rest, and a renamed file is not read again', async (test) => {
-    const { directory, id, checkpoints } = await start(test);
+    const { directory, id } = await start(test);
     await mkdir(join(directory, 'a'));
     await writeFile(join(directory, 'a', 'one.pt.tmp'), 'one'.repeat(1000), { mode: 0o755 });
     await until(async () => (await pathsOf(id.runId))?.[0] === 'a/one.pt.tmp');
@@ -151,10 +151,14 @@ describe.concurrent('a checkpoint directory', () => {
   it('is kept without a file that is open for writing or rewritten all the time, and no half of one is stored', async (test) => {
     const { directory, id, checkpoints } = await start(test);
     // Both do what an in-place save does: one pauses in the middle with the file open, one never pauses.
-    const holder = spawn('sh', ['-c', 'exec 3>held.pt; echo half >&3; read line; echo whole >&3; exec 3>&-; read line'], {
-      cwd: directory,
-      stdio: ['pipe', 'ignore', 'ignore'],
-    });
+    const holder = spawn(
+      'sh',
+      ['-c', 'exec 3>held.pt; echo half >&3; read line; echo whole >&3; exec 3>&-; read line'],
+      {
+        cwd: directory,
+        stdio: ['pipe', 'ignore', 'ignore'],
+      },
+    );
     const writer = spawn('sh', ['-c', 'while :; do head -c 100000 /dev/urandom > big.pt; done'], { cwd: directory });
     test.onTestFinished(() => kill(holder, writer));
     await until(async () => (await readFile(join(directory, 'held.pt'), 'utf8').catch(() => '')) === 'half\n');
