@@ -23,7 +23,7 @@ export interface Look {
 }
 
 /** More files than this are a mistake of the script. */
-export const filesMax = 100_000;
+const filesMax = 100_000;
 const lookedAtOnce = 16;
 
 /** `folder` is the worker's own; everything between it and `directory` may be the stage's making. */
