@@ -28,6 +28,7 @@ import { modelRoutes } from './routes/models.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
+import { proofRoutes } from './routes/proof.ts';
 import { quotaRoutes } from './routes/quotas.ts';
 import { runControlRoutes } from './routes/run-control.ts';
 import { runDataRoutes } from './routes/run-data.ts';
@@ -99,6 +100,7 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   metricRoutes(app, deps, access);
   artifactRoutes(app, deps, access);
   runDataRoutes(app, deps, access);
+  proofRoutes(app, deps, access);
   scheduleRoutes(app, deps, access);
   modelRoutes(app, deps, access);
   lakeRoutes(app, deps);

@@ -11,6 +11,7 @@ import { modelRoutes } from './models.ts';
 import { nodeRoutes } from './nodes.ts';
 import { poolRoutes } from './pools.ts';
 import { projectRoutes } from './projects.ts';
+import { proofRoutes } from './proof.ts';
 import { quotaRoutes } from './quotas.ts';
 import { runRoutes } from './runs.ts';
 import { scheduleRoutes } from './schedules.ts';
@@ -28,6 +29,7 @@ export const routes = {
   ...logRoutes,
   ...metricRoutes,
   ...artifactRoutes,
+  ...proofRoutes,
   ...modelRoutes,
   ...lakeRoutes,
   ...datasetRoutes,

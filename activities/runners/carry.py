@@ -103,6 +103,9 @@ class Carrier:
         size = os.fstat(self.log.fd).st_size
         self.log.room = max(0, self.log.room - size)
         self.log.write(b'\n[assay] The carrier of this log ended and another goes on: output may be missing here.\n')
+        if os.path.exists(self.directory + '/io/variables'):
+            # They were lost with the carrier that had them: the entrypoint ends without a report, as if it had vanished.
+            self.script = b'exit 255\n'
 
     def hand_over(self):
         """The script waits for the entrypoint to open its end: what is written before would be lost with its writer."""

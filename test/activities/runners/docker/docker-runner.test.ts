@@ -85,9 +85,21 @@ describe.skipIf(docker === null)('a stage in a container (skipped: no Docker eng
     expect(lines.at(-2)).toBe('last');
   });
 
+  it('ends when its variables were lost with its carrier, which is never the fault of its code', async () => {
+    const launches = await Promise.all([0, 1, 2].map(async () => await spec(['/bin/sh', '-c', 'echo ran'])));
+    for (const wanted of launches) {
+      const handle = await under.runner.start(wanted);
+      process.kill(await carrierOf(wanted.name), 'SIGKILL');
+      const { reason, code } = await handle.wait();
+      const ran = (await logOf(handle)).includes('ran\n');
+      expect([reason, code, ran]).toEqual(ran ? ['exited', 0, true] : ['vanished', null, false]);
+    }
+  });
+
   it('ends only once somebody carries its output, when worker and carrier are both gone', async () => {
-    const wanted = await spec(['/bin/sh', '-c', 'while [ ! -e go ]; do sleep 0.02; done; seq 1 5000; : > ended']);
+    const wanted = await spec(['/bin/sh', '-c', 'while [ ! -e go ]; do sleep 0.02; done; seq 1 5000; echo > ended']);
     await under.runner.start(wanted);
+    await until(() => !existsSync(join(under.stateDir, wanted.name, 'io/variables')));
     const carrier = await carrierOf(wanted.name);
     process.kill(carrier, 'SIGKILL');
     await until(() => !existsSync(`/proc/${carrier}`));
