@@ -3,6 +3,7 @@
 import { canonicalJson, type Json } from '#core/canonical.ts';
 import { listArtifacts } from '#db/artifacts.ts';
 import { lockLiveBlobs } from '#db/blobs.ts';
+import { getInitialCheckpoint, listRestored } from '#db/checkpoints.ts';
 import type { Database } from '#db/connect.ts';
 import { getEnvironment } from '#db/environments.ts';
 import { listMetrics } from '#db/metrics.ts';
@@ -42,12 +43,14 @@ export async function persist(deps: PersistDeps, input: ExecutionInput): Promise
 
 async function composeManifest(db: Database, input: ExecutionInput): Promise<Record<string, Json>> {
   const { run, project } = await loadRun(db, input.runId);
-  const [environment, steps, data, artifacts, metrics] = await Promise.all([
+  const [environment, steps, data, artifacts, metrics, initial, restored] = await Promise.all([
     run.environmentKey === null ? undefined : getEnvironment(db, run.environmentKey),
     listSteps(db, run.id, input.execution),
     listRunData(db, run.id),
     listArtifacts(db, run.id, { all: false }),
     listMetrics(db, run.id),
+    getInitialCheckpoint(db, run.id),
+    listRestored(db, run.id, input.execution),
   ]);
   return json({
     manifest: 1,
@@ -80,10 +83,23 @@ async function composeManifest(db: Database, input: ExecutionInput): Promise<Rec
       version: datasetVersion,
       facts,
     })),
+    initFrom: initial && {
+      run: initial.runId,
+      label: initial.label,
+      step: initial.step,
+      set: initial.number,
+      digest: initial.digest,
+    },
     config: run.config,
     steps: steps
       .filter((step) => step.kind === 'stage')
-      .map(({ name, stepKey, fence, ingredients }) => ({ name, stepKey, attempt: fence, ingredients })),
+      .map(({ name, stepKey, fence, ingredients }) => ({
+        name,
+        stepKey,
+        attempt: fence,
+        restoredFrom: restored.get(name) ?? null,
+        ingredients,
+      })),
     artifacts: artifacts.map(({ step, path, sha256, sizeBytes, mediaType, executable }) => ({
       step,
       path,

@@ -41,6 +41,7 @@ const statuses = {
   'data-gone': [409, 'Data gone'],
   'blob-missing': [409, 'Blob missing'],
   'blob-corrupt': [422, 'Blob corrupt'],
+  'checkpoint-missing': [422, 'No such checkpoints'],
   'gate-failed': [409, 'Gate failed'],
   'not-promotable': [409, 'Not promotable'],
   'champion-moved': [409, 'Champion moved'],

@@ -1,5 +1,6 @@
 // Runs: submit, look, change what people edit, cancel, retry, resolve.
 import { z } from 'zod';
+import { parseInitFrom } from '#core/checkpoint.ts';
 import { priorities } from '#core/priority.ts';
 import { failureClasses, gateResults, runStatuses, stepStatuses } from '#core/run.ts';
 import { asOf, gitSha, instant, page, pageQuery, projectRef, runRef, sha256, uuid } from './primitives.ts';
@@ -42,6 +43,15 @@ export const submitRunBody = z
     reuse: z.boolean().optional(),
     /** Stages that run although an equal result is kept. */
     rerun: z.array(z.string().min(1).max(100)).max(64).optional(),
+    /** A run whose newest checkpoints a stage starts from: `RUN`, or `RUN:STEP` where several stages have some. */
+    initFrom: z
+      .string()
+      .max(200)
+      .refine((text) => {
+        const { run, step } = parseInitFrom(text);
+        return runRef.safeParse(run).success && step !== '';
+      }, 'expected a run and at most a stage, for example digits/42 or digits/42:train')
+      .optional(),
     /** 1 is served first, 5 last; 3 when absent. */
     priority: z.literal(priorities).optional(),
   })
@@ -105,6 +115,19 @@ export const runSummary = z
   .meta({ id: 'RunSummary' });
 export type RunSummary = z.output<typeof runSummary>;
 
+/** Mirrors core/checkpoint.ts. */
+export const restoredFrom = z
+  .object({
+    run: z.string(),
+    attempt: z.number().int(),
+    set: z.number().int(),
+    files: z.number().int(),
+    sizeBytes: z.number().int(),
+    /** True for the checkpoints that the run was submitted with. */
+    initial: z.boolean(),
+  })
+  .meta({ id: 'RestoredFrom', description: 'The checkpoints that an attempt started with.' });
+
 export const attempt = z
   .object({
     /** The attempt's fence: 1 for the first launch of the step. */
@@ -122,6 +145,8 @@ export const attempt = z
     failure: failure.nullable(),
     peakMemoryBytes: z.number().int().nullable(),
     cpuSeconds: z.number().nullable(),
+    /** Null when it started with an empty checkpoint directory. */
+    restoredFrom: restoredFrom.nullable(),
     facts: z.record(z.string(), z.unknown()).nullable(),
   })
   .meta({ id: 'Attempt' });
@@ -187,6 +212,18 @@ export const run = runSummary
     resumedFrom: uuid.nullable(),
     /** The run that this one does again, to be compared with it. */
     reproduces: uuid.nullable(),
+    /** Checkpoints of another run that the stage of that name starts from: part of its step key. */
+    initFrom: z
+      .object({
+        run: z.string(),
+        step: z.string(),
+        attempt: z.number().int(),
+        set: z.number().int(),
+        digest: sha256,
+        files: z.number().int(),
+        sizeBytes: z.number().int(),
+      })
+      .nullable(),
     tree: z.string().nullable(),
     commitAuthor: z.string().nullable(),
     environmentKey: z.string().nullable(),
@@ -235,6 +272,7 @@ export const runRoutes = {
       'secret-missing',
       'pool-missing',
       'as-of-in-future',
+      'checkpoint-missing',
       'idempotency-conflict',
       'payload-too-large',
     ],

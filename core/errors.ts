@@ -36,6 +36,7 @@ export const errorCodes = [
   'data-gone',
   'blob-missing',
   'blob-corrupt',
+  'checkpoint-missing',
   'gate-failed',
   'not-promotable',
   'champion-moved',

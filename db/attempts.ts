@@ -144,11 +144,28 @@ export interface AttemptEnd {
   facts?: Record<string, unknown>;
 }
 
+/** Sentences about the attempt that people should know of while it runs. */
+export async function setNotes(db: Queryable, id: AttemptId, notes: readonly string[]): Promise<void> {
+  await db
+    .update(attempts)
+    .set({ facts: withFacts({ notes }) })
+    .where(and(attemptIs(id), inArray(attempts.status, openStatuses)));
+}
+
+function withFacts(facts: Record<string, unknown>) {
+  return sql`coalesce(${attempts.facts}, '{}') || ${JSON.stringify(facts)}::jsonb`;
+}
+
 /** Closes the attempt; answers false when it was superseded or closed before, and then nothing changed. */
 export async function closeAttempt(db: Queryable, id: AttemptId, end: AttemptEnd): Promise<boolean> {
   const closed = await db
     .update(attempts)
-    .set({ ...end, finishedAt: sql`clock_timestamp()`, tokenHash: null })
+    .set({
+      ...end,
+      ...(end.facts && { facts: withFacts(end.facts) }),
+      finishedAt: sql`clock_timestamp()`,
+      tokenHash: null,
+    })
     .where(and(attemptIs(id), inArray(attempts.status, openStatuses)))
     .returning({ fence: attempts.fence });
   return closed.length > 0;

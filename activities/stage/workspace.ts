@@ -27,7 +27,12 @@ export interface Workspace {
 }
 
 /** Paths only; the same launch always has the same ones. */
-export function workspaceOf(workDir: string, launch: string, config: ProjectConfig): Workspace {
+export function workspaceOf(
+  workDir: string,
+  launch: string,
+  config: ProjectConfig,
+  { checkpoints }: Pick<Stage, 'checkpoints'>,
+): Workspace {
   const folder = join(workDir, launch);
   const root = join(folder, 'stage');
   const work = join(root, 'work');
@@ -42,7 +47,7 @@ export function workspaceOf(workDir: string, launch: string, config: ProjectConf
       input: work,
       output: join(work, 'outputs'),
       model: join(work, model.endsWith('/') || config.models.length === 0 ? model : dirname(model)),
-      checkpoint: join(root, 'checkpoints'),
+      checkpoint: checkpoints === null ? join(root, 'checkpoints') : join(work, checkpoints),
       tensorboard: join(work, 'tensorboard'),
       home: join(root, 'home'),
       tmp: temporaryFolder(workDir, launch),

@@ -12,6 +12,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
+import type { RestoredFrom } from '#core/checkpoint.ts';
 import type { Failure, StepStatus } from '#core/run.ts';
 import { blobs } from './blobs.ts';
 import { bytea, instant } from './columns.ts';
@@ -101,6 +102,8 @@ export const attempts = pgTable(
     peakMemoryBytes: bigint('peak_memory_bytes', { mode: 'number' }),
     cpuSeconds: real('cpu_seconds'),
     hardware: jsonb('hardware').$type<Record<string, unknown>>(),
+    /** The checkpoints it started with; null for an empty directory. */
+    restoredFrom: jsonb('restored_from').$type<RestoredFrom>(),
     facts: jsonb('facts').$type<Record<string, unknown>>(),
   },
   (t) => [
