@@ -18,6 +18,7 @@ import {
 import type { Database } from '#db/connect.ts';
 import { listOutputs } from '#db/outputs.ts';
 import { stagesHaveQuotas } from '#db/quotas.ts';
+import { findResult } from '#db/reproductions.ts';
 import { listRunData } from '#db/run-data.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
 import { getStep } from '#db/steps.ts';
@@ -82,6 +83,8 @@ async function reuseOrClaim(deps: ClaimDeps, input: StageId): Promise<string | n
   const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
   const devices = stage.resources.accelerators?.count ?? 0;
   await keepKey(deps.db, input, { ...keyed, pool, devices, reusable: stage.cache && reproduces === null });
+  const { reproducesOnly } = loaded.run;
+  if (reproducesOnly !== null && reproducesOnly !== input.step) return await answerFromOriginal(deps, input, loaded);
   const isForced = !stage.cache || (await listRerun(deps.db, input.runId, input.execution)).includes(input.step);
   if (isForced) return null;
   const shares = loaded.run.reuse && reproduces === null;
@@ -93,6 +96,16 @@ async function reuseOrClaim(deps: ClaimDeps, input: StageId): Promise<string | n
   const late = await reuse(deps, input, keyed.stepKey, { onlyOwn: false });
   if (late === null) await waitOnceClaimed(deps.db, input, pool);
   return late;
+}
+
+/** What the one stage of a reproduction needs comes from the original. @throws not-reproducible */
+async function answerFromOriginal(deps: ClaimDeps, input: StageId, { run }: LoadedRun): Promise<string> {
+  const result = await findResult(deps.db, run.reproduces ?? '', input.step);
+  if (result !== null && (await answerWith(deps, input, result))) return result.label;
+  throw new DomainError(
+    'not-reproducible',
+    `The result of ${input.step} in the run to be reproduced is gone, and ${run.reproducesOnly} needs it.`,
+  );
 }
 
 /** The newest earlier result of which every blob is still there; a result that is not all there is as good as none. */
@@ -128,7 +141,8 @@ async function gather(deps: ClaimDeps, { run, project }: LoadedRun, config: Proj
   ]);
   return await stageIngredients(deps, stage, {
     project,
-    commit: run.commit ?? '',
+    // The mirror may not have the commit of a reproduction, but its tree.
+    commit: (run.reproduces === null ? run.commit : run.tree) ?? '',
     config,
     params: run.params as Params,
     seed: run.seed ?? 0,

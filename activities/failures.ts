@@ -17,6 +17,7 @@ const classOfCode: Partial<Record<ErrorCode, FailureClass>> = {
   'dataset-not-found': 'data',
   'blob-missing': 'platform',
   'blob-corrupt': 'platform',
+  'not-reproducible': 'data',
 };
 
 export function failureClassOf(code: ErrorCode): FailureClass {

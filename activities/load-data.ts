@@ -13,6 +13,7 @@ import { materialiseDataset, resolveDataset } from '#lake/datasets.ts';
 import { exportSnapshot } from '#lake/export.ts';
 import type { Lake } from '#lake/lake.ts';
 import { materialise } from '#lake/query.ts';
+import { pinDataOf } from './reproduction/pin-data.ts';
 import type { SourceCache } from './stage/source-cache.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 import { keepStepKey } from './step-keys.ts';
@@ -32,12 +33,13 @@ export async function loadData(deps: LoadDeps, input: ExecutionInput): Promise<s
   return await asStep(deps.db, id, async () => {
     const { run } = await loadRun(deps.db, input.runId);
     if (run.config === null) throw new TypeError('a resolved run has its configuration');
+    if (run.reproduces !== null) await pinDataOf(deps, run.reproduces, id);
     const pinned = new Set((await listRunData(deps.db, run.id)).map((row) => row.name));
     const ingredients: Ingredient[] = [];
     for (const source of run.config.data) {
       if (!pinned.has(source.name)) ingredients.push(await load(deps, run, source));
     }
-    const complete = ingredients.length === run.config.data.length;
+    const complete = ingredients.length === run.config.data.length && run.reproduces === null;
     if (complete) await keepStepKey(deps.db, id, 'load-data', loadDataInputs({ sources: ingredients }));
     const rows = await listRunData(deps.db, run.id);
     const facts = Object.fromEntries(rows.map((row) => [row.name, { to: row.to, digest: row.digest, ...row.facts }]));

@@ -39,6 +39,7 @@ const statuses = {
   'dataset-not-found': [404, 'Dataset not found'],
   'blob-missing': [409, 'Blob missing'],
   'blob-corrupt': [422, 'Blob corrupt'],
+  'not-reproducible': [409, 'Not reproducible'],
   'gate-failed': [409, 'Gate failed'],
   'not-promotable': [409, 'Not promotable'],
   'champion-moved': [409, 'Champion moved'],

@@ -48,6 +48,7 @@ export async function prepareSubmit(
     rerun: body.rerun ?? [],
     resumedFrom: null,
     reproduces: null,
+    reproducesOnly: null,
     trigger: null,
     priority: body.priority ?? defaultPriority,
   };

@@ -12,10 +12,12 @@ import { nodeRoutes } from './nodes.ts';
 import { poolRoutes } from './pools.ts';
 import { projectRoutes } from './projects.ts';
 import { quotaRoutes } from './quotas.ts';
+import { reproduceRoutes } from './reproduce.ts';
 import { runRoutes } from './runs.ts';
 import { scheduleRoutes } from './schedules.ts';
 import { secretRoutes } from './secrets.ts';
 import { tokenRoutes } from './tokens.ts';
+import { verdictRoutes } from './verdicts.ts';
 
 export const apiPrefix = '/api/v1';
 
@@ -24,6 +26,8 @@ export const routes = {
   ...projectRoutes,
   ...codeRoutes,
   ...runRoutes,
+  ...reproduceRoutes,
+  ...verdictRoutes,
   ...scheduleRoutes,
   ...logRoutes,
   ...metricRoutes,

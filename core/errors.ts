@@ -34,6 +34,7 @@ export const errorCodes = [
   'dataset-not-found',
   'blob-missing',
   'blob-corrupt',
+  'not-reproducible',
   'gate-failed',
   'not-promotable',
   'champion-moved',

@@ -31,6 +31,8 @@ export interface Submit {
   rerun: string[];
   resumedFrom: string | null;
   reproduces: string | null;
+  /** One stage of it; null is the whole run. */
+  reproducesOnly: string | null;
   /** Null when a person submits. */
   trigger: Trigger | null;
   priority: Priority;
@@ -54,6 +56,7 @@ export const plainSubmit = {
   rerun: [],
   resumedFrom: null,
   reproduces: null,
+  reproducesOnly: null,
   request: null,
 } satisfies Partial<Submit>;
 
@@ -73,10 +76,10 @@ const insertStatement = {
       select * from rows from (jsonb_to_recordset($1::jsonb) as (
         "id" uuid, "projectId" uuid, "owner" text, "ref" text, "commit" text, "branch" text, "experiment" text, "name" text, "note" text,
         "tags" text[], "overrides" jsonb, "seed" bigint, "command" jsonb, "asOf" timestamptz, "dirty" boolean,
-        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "rerun" text[], "resumedFrom" uuid, "reproduces" uuid, "trigger" jsonb, "priority" int, "tokenId" uuid, "key" text, "route" text,
+        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "rerun" text[], "resumedFrom" uuid, "reproduces" uuid, "reproducesOnly" text, "trigger" jsonb, "priority" int, "tokenId" uuid, "key" text, "route" text,
         "bodySha256" text)) with ordinality as t(
         id, project_id, owner, ref, commit, branch, experiment, name, note, tags, overrides, seed, command, as_of, dirty,
-        patch_sha256, reuse, like_run_id, rerun, resumed_from, reproduces, trigger, priority, token_id, key, route, body_sha256, position)
+        patch_sha256, reuse, like_run_id, rerun, resumed_from, reproduces, reproduces_only, trigger, priority, token_id, key, route, body_sha256, position)
     ), timely as (
       select * from input where as_of is null or as_of <= now()
     ), keys as (
@@ -92,11 +95,11 @@ const insertStatement = {
       returning p.id, p.next_run_number - f.n as first
     ), inserted as (
       insert into runs (id, project_id, number, experiment, name, note, tags, owner, ref, commit, branch, as_of, overrides,
-                        seed_asked, command, dirty, patch_sha256, reuse, like_run_id, resumed_from, reproduces, trigger, priority, submitted_at, updated_at)
+                        seed_asked, command, dirty, patch_sha256, reuse, like_run_id, resumed_from, reproduces, reproduces_only, trigger, priority, submitted_at, updated_at)
       select f.id, f.project_id,
              n.first + (row_number() over (partition by f.project_id order by f.position))::int - 1,
              f.experiment, f.name, f.note, f.tags, f.owner, f.ref, f.commit, f.branch, coalesce(f.as_of, now()), f.overrides,
-             f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, f.resumed_from, f.reproduces, nullif(f.trigger, 'null'), f.priority, now(), now()
+             f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, f.resumed_from, f.reproduces, f.reproduces_only, nullif(f.trigger, 'null'), f.priority, now(), now()
       from fresh f join numbers n on n.id = f.project_id
       returning id, project_id, number, owner, priority, as_of, submitted_at
     ), started as (
