@@ -33,14 +33,13 @@ export async function requireReproducible(deps: KeptDeps, original: LoadedRun, o
 
 async function missingFacts(deps: KeptDeps, original: LoadedRun, only: string | null): Promise<ErrorDetail[]> {
   const found = await Promise.all([
-    missingOfRun(original),
     missingOfSource(deps, original),
     missingOfEnvironment(deps, original),
     missingOfData(deps, original),
     missingOfSecrets(deps, original),
-    only === null ? [] : missingOfNeeded(deps, original, only),
+    missingOfNeeded(deps, original, only),
   ]);
-  return found.flat();
+  return [...missingOfRun(original), ...found.flat()];
 }
 
 function missing(path: string, message: string): ErrorDetail[] {
@@ -117,7 +116,8 @@ async function missingOfSecrets(deps: KeptDeps, { run, project }: LoadedRun): Pr
   return wanted.filter((name) => !known.has(name)).flatMap((name) => missing('secrets', `its secret ${name} is gone`));
 }
 
-async function missingOfNeeded(deps: KeptDeps, { run }: LoadedRun, only: string): Promise<ErrorDetail[]> {
+async function missingOfNeeded(deps: KeptDeps, { run }: LoadedRun, only: string | null): Promise<ErrorDetail[]> {
+  if (only === null) return [];
   const needed = [...ancestors(run.config?.stages ?? [], only)];
   const found = await mapLimited(needed, statsAtOnce, async (stage) => {
     const result = await findResult(deps.db, run.id, stage);

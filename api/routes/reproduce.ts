@@ -55,7 +55,17 @@ function likeOriginal(
   const { projectId, ref, commit, branch, experiment, overrides, seed, command, asOf, dirty, patchSha256 } = run;
   return {
     ...plain,
-    ...{ projectId, ref, commit, branch, experiment, overrides, seed, command, asOf, dirty, patchSha256 },
+    projectId,
+    ref,
+    commit,
+    branch,
+    experiment,
+    overrides,
+    seed,
+    command,
+    asOf,
+    dirty,
+    patchSha256,
     owner,
     priority,
     reuse: false,

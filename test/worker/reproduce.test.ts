@@ -32,10 +32,20 @@ beforeAll(async () => {
   const { connection, store, lake, mirrors, secretsKey, home } = workers;
   app = await buildApp({
     log: createLogger(process.env.ASSAY_TEST_LOG ?? 'silent'),
-    ...{ connection, store, mirrors, secretsKey, lakeEngine: lake.engine, temporal: () => null },
+    connection,
+    store,
+    mirrors,
+    secretsKey,
+    lakeEngine: lake.engine,
+    temporal: () => null,
     facts: {
-      ...{ publicUrl: 'http://localhost:7410', isLoopback: true, offer: { kind: 'process' }, temporalUi: null },
-      ...{ temporaryDir: join(home, 'tmp'), cacheDir: join(home, 'cache'), uploadBytesMax: 1024 },
+      publicUrl: 'http://localhost:7410',
+      isLoopback: true,
+      offer: { kind: 'process' },
+      temporalUi: null,
+      temporaryDir: join(home, 'tmp'),
+      cacheDir: join(home, 'cache'),
+      uploadBytesMax: 1024,
     },
   });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
@@ -259,10 +269,7 @@ describe('a reproduction', () => {
   });
 
   it('that is cancelled has no verdict', async () => {
-    await finish(
-      'stopped',
-      files('stopped', `${train}\nif os.environ["ASSAY_RUN"] != "stopped/1": time.sleep(600)\n`),
-    );
+    await finish('stopped', files('stopped', `${train}\nif os.environ["ASSAY_RUN"] != "stopped/1": time.sleep(600)\n`));
     const { id } = await client.runs.reproduce('stopped/1');
     await workers.until(id, async () =>
       (await workers.steps(id)).some((step) => step.name === 'train' && step.status === 'running'),
