@@ -39,11 +39,14 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
           ? deps.environments.build(root, config, onLine)
           : useEnvironmentOf(deps, reproduces, { config, openRoot: async () => root }, onLine),
       );
-      await keepStepKey(deps.db, id, 'build-environment', environmentInputs(built.identity));
+      const keyed = { step: 'build-environment' as const, inputs: environmentInputs(built.identity) };
+      const earlier = await keepStepKey(deps.db, id, keyed, run);
+      const isMade = built.facts.lock === 'resolved' || built.facts.environment === 'built';
       await setRunEnvironment(deps.db, run.id, built.environmentKey);
       return {
         result: lineOf(`${deps.publicUrl}/api/v1/runs/${run.id}/lock`, built),
         facts: { ...built.facts, environmentKey: built.environmentKey },
+        earlier: isMade ? null : earlier,
       };
     } finally {
       await log.close();

@@ -16,7 +16,6 @@ function stageSentences(name: string, stage: StageFile): string[] {
   return [
     ...said(nodes > 1 ? nodes : undefined, `stages.${name}.resources.nodes`, 'a stage runs on one node'),
     ...said(stage.checkpoints, `stages.${name}.checkpoints`, 'checkpoints are not carried to another attempt yet'),
-    ...said(stage.cache, `stages.${name}.cache`, 'results are not reused yet, so every stage runs'),
   ];
 }
 

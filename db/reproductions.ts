@@ -1,8 +1,6 @@
 // What a reproduction reads of its original: facts that were written once and results that count.
 import { and, desc, eq, isNotNull, sql } from 'drizzle-orm';
-import type { EarlierResult } from './claims.ts';
 import type { Queryable } from './connect.ts';
-import { resultRun } from './result-run.ts';
 import { runData } from './schema/run-data.ts';
 import { steps } from './schema/steps.ts';
 
@@ -15,29 +13,6 @@ export async function findStepWithFacts(db: Queryable, runId: string, name: stri
     .orderBy(desc(steps.execution))
     .limit(1);
   return row;
-}
-
-/** The result of a stage that counts for the run: of its newest execution that has one. */
-export async function findResult(db: Queryable, runId: string, stage: string): Promise<EarlierResult | null> {
-  const [row] = await db
-    .select({
-      runId: resultRun,
-      label: sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${resultRun})`,
-      fence: sql<number>`${steps.fence}`,
-      facts: steps.facts,
-    })
-    .from(steps)
-    .where(
-      and(
-        eq(steps.runId, runId),
-        eq(steps.name, stage),
-        isNotNull(steps.fence),
-        sql`${steps.status} in ('succeeded', 'reused')`,
-      ),
-    )
-    .orderBy(desc(steps.execution))
-    .limit(1);
-  return row ?? null;
 }
 
 /** The digests of the files behind a run's datasets, each once. */

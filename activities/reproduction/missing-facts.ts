@@ -1,10 +1,10 @@
 // Whether a run can be done again from what is kept of it: asked at submit, and again when the reproduction starts.
 import { DomainError, type ErrorDetail } from '#core/errors.ts';
 import { isFinished } from '#core/run.ts';
-import { blobsOfResult } from '#db/claims.ts';
+import { findResult } from '#db/claims.ts';
 import type { Database } from '#db/connect.ts';
 import { getEnvironment } from '#db/environments.ts';
-import { findResult, listDatasetBlobs } from '#db/reproductions.ts';
+import { listDatasetBlobs } from '#db/reproductions.ts';
 import { listRunData, type RunData } from '#db/run-data.ts';
 import type { LoadedRun } from '#db/run-facts.ts';
 import { listSecrets } from '#db/secrets.ts';
@@ -122,8 +122,7 @@ async function missingOfNeeded(deps: KeptDeps, { run }: LoadedRun, only: string 
   const found = await mapLimited(needed, statsAtOnce, async (stage) => {
     const result = await findResult(deps.db, run.id, stage);
     if (result === null) return missing(`steps.${stage}`, `it has no result of ${stage}, which ${only} needs`);
-    const blobs = await blobsOfResult(deps.db, result, stage);
-    const gone = await mapLimited(blobs, statsAtOnce, (sha256) =>
+    const gone = await mapLimited(result.blobs, statsAtOnce, (sha256) =>
       missingBlob(deps, `steps.${stage}`, `a file that ${stage} wrote`, sha256),
     );
     return gone.flat();

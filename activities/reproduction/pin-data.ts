@@ -25,7 +25,7 @@ export async function pinDataOf(
   );
   for (const row of pinned) await pinRunData(deps.db, { ...row, runId: id.runId });
   const step = await findStepWithFacts(deps.db, originalId, 'load-data');
-  if (step?.stepKey && step.ingredients) await setStepKey(deps.db, id, step.stepKey, step.ingredients);
+  if (step?.stepKey && step.ingredients) await setStepKey(deps.db, id, step.stepKey, step.ingredients, false);
 }
 
 async function check(deps: { db: Database; lake: Pick<Lake, 'store'> }, row: RunData): Promise<void> {

@@ -149,6 +149,7 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     return commit;
   }
 
+  /** Every step runs unless `reuse` is given, so that runs of one commit do not answer each other. */
   async function submit(projectId: string, commit: string, more: Partial<typeof runs.$inferInsert> = {}) {
     const id = newId();
     await db.transaction(async (tx) => {
@@ -159,7 +160,9 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
         .where(eq(projects.id, projectId))
         .returning({ next: projects.nextRunNumber });
       const number = (project?.next ?? 2) - 1;
-      await tx.insert(runs).values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, ...more });
+      await tx
+        .insert(runs)
+        .values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, reuse: false, ...more });
       await tx.insert(executions).values({ runId: id, n: 1 });
     });
     return id;
