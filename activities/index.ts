@@ -13,7 +13,8 @@ import { runStage, type StageInput } from './run-stage.ts';
 import type { StageDeps } from './stage/watch.ts';
 import type { ExecutionInput } from './step.ts';
 import { takeTick, type TickDeps, type TickInput } from './take-tick.ts';
-import { verdict, type VerdictDeps, type VerdictInput } from './verdict.ts';
+import { verdict, type VerdictInput } from './verdict.ts';
+import type { VerdictDeps } from './verdict/deps.ts';
 
 export type ControlDeps = ResolveDeps & LoadDeps & ClaimDeps & TickDeps & PersistDeps & VerdictDeps;
 

@@ -1,17 +1,11 @@
 // The last step of a reproduction: how it compares with its original, written once.
 import type { Failure } from '#core/run.ts';
 import type { VerdictReport } from '#core/verdict.ts';
-import type { Database } from '#db/connect.ts';
 import { loadRun } from '#db/run-facts.ts';
 import { findVerdict, keepVerdict } from '#db/verdicts.ts';
-import type { BlobStore } from '#storage/blob-store.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 import { compareRuns } from './verdict/compare.ts';
-
-export interface VerdictDeps {
-  db: Database;
-  store: BlobStore;
-}
+import type { VerdictDeps } from './verdict/deps.ts';
 
 export interface VerdictInput extends ExecutionInput {
   /** Why the reproduction could not go to its end; null when it did. */

@@ -28,6 +28,7 @@ import { modelRoutes } from './routes/models.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
+import { proofRoutes } from './routes/proof.ts';
 import { quotaRoutes } from './routes/quotas.ts';
 import { reproduceRoutes } from './routes/reproduce.ts';
 import { runControlRoutes } from './routes/run-control.ts';
@@ -101,6 +102,7 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   metricRoutes(app, deps, access);
   artifactRoutes(app, deps, access);
   runDataRoutes(app, deps, access);
+  proofRoutes(app, deps, access);
   scheduleRoutes(app, deps, access);
   modelRoutes(app, deps, access);
   lakeRoutes(app, deps);

@@ -6,6 +6,7 @@ import { addDoctorCommand } from '#cli/commands/doctor.ts';
 import { addDownloadCommand } from '#cli/commands/download.ts';
 import { addEnvCommand } from '#cli/commands/env.ts';
 import { addExecCommand } from '#cli/commands/exec.ts';
+import { addExportCommand } from '#cli/commands/export.ts';
 import { addHooksCommand } from '#cli/commands/hooks.ts';
 import { addInitCommand } from '#cli/commands/init.ts';
 import { addLakeCommand } from '#cli/commands/lake.ts';
@@ -28,6 +29,7 @@ import { addSchedulesCommand } from '#cli/commands/schedules.ts';
 import { addSecretCommand } from '#cli/commands/secret.ts';
 import { addShowCommand } from '#cli/commands/show.ts';
 import { addTokensCommand } from '#cli/commands/tokens.ts';
+import { addVerifyCommand } from '#cli/commands/verify.ts';
 import { addVerifyDeterminismCommand } from '#cli/commands/verify-determinism.ts';
 import { addWhoamiCommand } from '#cli/commands/whoami.ts';
 import type { Context } from './context.ts';
@@ -44,6 +46,8 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
       addShowCommand,
       addLogsCommand,
       addDownloadCommand,
+      addExportCommand,
+      addVerifyCommand,
       addCancelCommand,
       addRetryCommand,
       addResolveCommand,

@@ -11,6 +11,7 @@ import { modelRoutes } from './models.ts';
 import { nodeRoutes } from './nodes.ts';
 import { poolRoutes } from './pools.ts';
 import { projectRoutes } from './projects.ts';
+import { proofRoutes } from './proof.ts';
 import { quotaRoutes } from './quotas.ts';
 import { reproduceRoutes } from './reproduce.ts';
 import { runRoutes } from './runs.ts';
@@ -32,6 +33,7 @@ export const routes = {
   ...logRoutes,
   ...metricRoutes,
   ...artifactRoutes,
+  ...proofRoutes,
   ...modelRoutes,
   ...lakeRoutes,
   ...datasetRoutes,

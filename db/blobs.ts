@@ -55,6 +55,15 @@ export async function lockLiveBlobs(tx: Transaction, sha256s: readonly string[])
   return sizes;
 }
 
+/** Sizes of those of the blobs that are live. */
+export async function blobSizes(db: Queryable, sha256s: readonly string[]): Promise<Map<string, number>> {
+  const found = await db
+    .select({ sha256: blobs.sha256, sizeBytes: blobs.sizeBytes })
+    .from(blobs)
+    .where(and(anyOf(sha256s), eq(blobs.state, 'live')));
+  return new Map(found.map((row) => [row.sha256, row.sizeBytes]));
+}
+
 /** Those of the digests that have no live row, in the order given. Touches the others, whose references come next. */
 export async function missingBlobs(db: Queryable, sha256s: readonly string[]): Promise<string[]> {
   const touched = await db

@@ -307,6 +307,7 @@ async function runPins(tx: Transaction, run: Run): Promise<Pin[]> {
       : await tx.select().from(environments).where(eq(environments.environmentKey, run.environmentKey));
   const parts = [
     { what: 'manifest', sha256: run.manifestSha256 },
+    { what: 'statement', sha256: run.statementSha256 },
     { what: 'source', sha256: run.sourceSha256 },
     { what: 'lock', sha256: environment?.lockSha256 ?? null },
   ];

@@ -42,6 +42,7 @@ export function createClient(options: ClientOptions) {
     nodes: nodeCalls(transport),
     pools: { list: () => transport.call(routes.listPools) },
     quotas: quotaCalls(transport),
+    keys: { list: () => transport.call(routes.listKeys) },
   };
 }
 
@@ -108,6 +109,18 @@ function runCalls(transport: Transport) {
     openData: (run: string, name: string, format?: 'parquet' | 'csv' | 'jsonl') =>
       open(routes.getRunData, { params: { run, name }, query: { format } }),
     openManifest: (run: string) => open(routes.getRunManifest, { params: { run } }),
+    /** A DSSE envelope. */
+    openStatement: (run: string) => open(routes.getRunStatement, { params: { run } }),
+    /** A tar archive; from a byte on, as long as it is still the one with this ETag. */
+    openBundle: (
+      run: string,
+      query: QueryInput<typeof routes.getRunBundle> = {},
+      goOn: { fromByte: number; etag: string } | null = null,
+    ) => {
+      const headers: Record<string, string> =
+        goOn === null ? {} : { range: `bytes=${goOn.fromByte}-`, 'if-range': goOn.etag };
+      return open(routes.getRunBundle, { params: { run }, query, headers });
+    },
     openLock: (run: string) => open(routes.getRunLock, { params: { run } }),
     /** A tar archive of the commit's tree. */
     openSource: (run: string) => open(routes.getRunSource, { params: { run } }),

@@ -1,153 +1,74 @@
-// A reproduction beside its original, layer by layer.
-import { canonicalJson, type Json } from '#core/canonical.ts';
-import type { GateReport } from '#core/gate.ts';
-import type { Failure } from '#core/run.ts';
-import { type Grade, type Layer, type LayerReport, layers, type VerdictReport } from '#core/verdict.ts';
-import { type ArtifactRow, listArtifacts } from '#db/artifacts.ts';
-import type { Database } from '#db/connect.ts';
-import { type EnvironmentRow, getEnvironment } from '#db/environments.ts';
-import { listMetrics } from '#db/metrics.ts';
-import { gateReportOf } from '#db/models.ts';
-import { listRunData } from '#db/run-data.ts';
-import { type LoadedRun, loadRun } from '#db/run-facts.ts';
-import { listRunSteps } from '#db/runs.ts';
-import type { BlobStore } from '#storage/blob-store.ts';
+// How a reproduction compares with its original, layer by layer. Reads both runs and changes nothing.
+import type { VerdictReport } from '#core/verdict.ts';
+import { decideVerdict, readableLine, readableLines, sentenceLengthMax } from '#core/verdict.ts';
+import { listArtifacts } from '#db/artifacts.ts';
+import type { VerdictDeps } from './deps.ts';
+import { compareFiles, type FilesDifference } from './files.ts';
+import {
+  compareCode,
+  compareData,
+  compareHardware,
+  compareImages,
+  compareLocks,
+  compareOutcomes,
+  compareParameters,
+  compareSeeds,
+} from './inputs.ts';
+import { compareModels, comparePredictions, compareRunGates, compareRunMetrics, modelName } from './results.ts';
+import { endingOf, loadSide, type Side } from './side.ts';
 
-export interface CompareDeps {
-  db: Database;
-  store: BlobStore;
-}
-
-const differencesMax = 50;
-
-interface Side {
-  run: LoadedRun['run'];
-  stages: Array<{ name: string; status: string; failure: Failure | null }>;
-  environment: EnvironmentRow | undefined;
-  data: Map<string, string>;
-  metrics: Map<string, string>;
-  files: Map<string, string>;
-  gate: GateReport | null;
-}
-
-/** Both runs are read as they stand; the reproduction's own record need not be closed yet. */
+/**
+ * Both runs have a configuration, so both got past resolve-commit. The reproduction may still be open: its steps then
+ * say how it went. Blobs that are gone or damaged are named in the notes; trouble with the store is thrown.
+ */
 export async function compareRuns(
-  deps: CompareDeps,
+  deps: VerdictDeps,
   originalRunId: string,
   reproductionRunId: string,
 ): Promise<VerdictReport> {
-  const [before, after] = await Promise.all([read(deps, originalRunId), read(deps, reproductionRunId)]);
-  const reports = layers.map((layer) => compareLayer(layer, before, after));
-  const first = reports.find(({ result }) => result === 'different')?.layer ?? null;
-  const isDifferent = first !== null;
-  const grade = gradeOf(reports);
-  return {
-    verdict: isDifferent ? 'different' : 'identical',
-    grade,
-    sentence: isDifferent
-      ? `${first} is the first that differs: ${reports.find(({ layer }) => layer === first)?.differences[0] ?? ''}`
-      : 'Everything compared is equal, byte for byte.',
-    firstDifference: first,
-    layers: reports,
-    notes: [],
-  };
+  const [a, b] = [await loadSide(deps, originalRunId), await loadSide(deps, reproductionRunId)];
+  const { config } = a.run;
+  if (config === null) throw new TypeError('a run that is reproduced has its configuration');
+  const found = [
+    compareOutcomes(a, b),
+    compareCode(a, b),
+    compareParameters(a, b),
+    compareSeeds(a, b),
+    await compareData(deps, a, b),
+    await compareLocks(deps, a, b),
+    compareImages(a, b),
+    compareHardware(a, b),
+    compareRunMetrics(config, a, b),
+    compareRunGates(a, b),
+    await comparePredictions(deps, config, a, b),
+    await compareModels(deps, config, a, b),
+  ];
+  const layers = found.map(({ report }) => report);
+  const decided = decideVerdict(layers, { missingInput: missingInput(b), modelName: modelName(config) });
+  const notes = readableLines([...new Set(found.flatMap((one) => one.notes))]);
+  return { ...decided, sentence: readableLine(decided.sentence, sentenceLengthMax), layers, notes };
 }
 
-async function read({ db }: CompareDeps, runId: string): Promise<Side> {
-  const { run } = await loadRun(db, runId);
-  const [steps, environment, data, metrics, files] = await Promise.all([
-    listRunSteps(db, runId),
-    run.environmentKey === null ? undefined : getEnvironment(db, run.environmentKey),
-    listRunData(db, runId),
-    listMetrics(db, runId),
-    listArtifacts(db, runId, { all: false }),
-  ]);
-  return {
-    run,
-    stages: steps.filter(({ kind }) => kind === 'stage'),
-    environment,
-    data: new Map(data.map(({ name, digest }) => [name, digest])),
-    metrics: new Map(metrics.map(({ stage, key, last }) => [`${stage} ${key}`, String(last)])),
-    files: new Map(files.map((file) => [`${file.step} ${file.path}`, contentOf(file)])),
-    gate: gateReportOf(run.gateReport),
-  };
+/** A failure to get the data or the environment is no result of the code. */
+function missingInput(reproduction: Side): string | null {
+  const { status, failure } = endingOf(reproduction);
+  if (status !== 'failed' || failure === null) return null;
+  return failure.class === 'data' || failure.class === 'environment' ? failure.sentence : null;
 }
 
-function contentOf({ sha256, executable }: ArtifactRow): string {
-  return executable ? `${sha256} executable` : sha256;
+/** All output files of one step, by the run that has it. */
+export interface StepOutputs {
+  runId: string;
+  step: string;
 }
 
-function compareLayer(layer: Layer, before: Side, after: Side): LayerReport {
-  switch (layer) {
-    case 'outcome':
-      return compareMaps(layer, outcomeOf(before), outcomeOf(after));
-    case 'code':
-      return compareMaps(layer, of('tree', before.run.tree), of('tree', after.run.tree));
-    case 'parameters':
-      return compareMaps(layer, of('parameters', text(before.run.params)), of('parameters', text(after.run.params)));
-    case 'seed':
-      return compareMaps(layer, of('seed', before.run.seed), of('seed', after.run.seed));
-    case 'data':
-      return compareMaps(layer, before.data, after.data);
-    case 'lock':
-      return compareMaps(layer, of('lock', before.environment?.lockSha256), of('lock', after.environment?.lockSha256));
-    case 'image':
-      return compareMaps(layer, of('base image', before.environment?.base), of('base image', after.environment?.base));
-    case 'metrics':
-      return compareMaps(layer, before.metrics, after.metrics);
-    case 'gate':
-      return compareMaps(layer, of('gate', before.gate?.result), of('gate', after.gate?.result));
-    case 'model':
-      return compareMaps(layer, before.files, after.files);
-    case 'hardware':
-    case 'predictions':
-      return { layer, result: 'absent', sentence: `${layer}: not compared`, differences: [] };
-  }
+/** Whether a step made the same files in two runs: `sameBytes`, or `equal` but for what the notes name. */
+export async function compareOutputs(deps: VerdictDeps, a: StepOutputs, b: StepOutputs): Promise<FilesDifference> {
+  const [before, after] = [await filesOf(deps, a), await filesOf(deps, b)];
+  const found = await compareFiles(deps, before, after);
+  return { ...found, differences: readableLines(found.differences), notes: readableLines(found.notes) };
 }
 
-/** How each stage that ran ended. */
-function outcomeOf({ stages }: Side): Map<string, string> {
-  const ended = stages.filter(({ status }) => ['succeeded', 'reused', 'failed'].includes(status));
-  return new Map(
-    ended.map(({ name, status, failure }) => [
-      name,
-      failure === null
-        ? status === 'reused'
-          ? 'succeeded'
-          : status
-        : `failed (${failure.class}, exit code ${failure.exitCode})`,
-    ]),
-  );
-}
-
-function of(name: string, value: string | number | null | undefined): Map<string, string> {
-  return new Map(value === null || value === undefined ? [] : [[name, String(value)]]);
-}
-
-function text(value: unknown): string {
-  return canonicalJson((value ?? null) as Json);
-}
-
-function compareMaps(layer: Layer, before: Map<string, string>, after: Map<string, string>): LayerReport {
-  const names = [...new Set([...before.keys(), ...after.keys()])];
-  if (names.length === 0)
-    return { layer, result: 'absent', sentence: `${layer}: neither run has any`, differences: [] };
-  const different = names.filter((name) => before.get(name) !== after.get(name));
-  const differences = different
-    .slice(0, differencesMax)
-    .map((name) => `${name}: ${before.get(name) ?? 'absent'} before, ${after.get(name) ?? 'absent'} now`);
-  if (different.length === 0) return { layer, result: 'equal', sentence: `${layer}: equal`, differences: [] };
-  return {
-    layer,
-    result: 'different',
-    sentence: `${layer}: ${different.length} of ${names.length} differ`,
-    differences,
-  };
-}
-
-function gradeOf(reports: readonly LayerReport[]): Grade {
-  const differs = (...names: Layer[]) =>
-    reports.some(({ layer, result }) => names.includes(layer) && result === 'different');
-  if (differs('outcome', 'metrics', 'gate')) return 'G1';
-  return differs('model') ? 'G2' : 'G4';
+async function filesOf({ db }: VerdictDeps, { runId, step }: StepOutputs) {
+  return await listArtifacts(db, runId, { step, all: false });
 }

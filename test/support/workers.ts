@@ -27,6 +27,7 @@ import { createDiskStore } from '#storage/disk.ts';
 import { createLogger } from '#worker/logger.ts';
 import { startControlWorker } from '#worker/control-worker.ts';
 import { identifyNode } from '#worker/node/node.ts';
+import { openSigningKey } from '#worker/signing-key.ts';
 import { startStageWorker } from '#worker/stage-worker.ts';
 import { bundleWorkflows, type RunningWorker } from '#worker/temporal/runtime.ts';
 import { createTestDatabase } from './postgres.ts';
@@ -110,7 +111,8 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     accelerator: null,
   });
   const bundle = await bundleWorkflows();
-  const startControl = () => startControlWorker({ ...shared, mirrors, hosts, secretsKey }, bundle);
+  const signer = await openSigningKey(db, join(home, 'signing.key'));
+  const startControl = () => startControlWorker({ ...shared, mirrors, hosts, secretsKey, signer }, bundle);
   const startStage = () =>
     startStageWorker({
       ...shared,
@@ -179,11 +181,12 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     client,
     temporal,
     connection,
+    mirrors,
+    signer,
     running,
     runner,
     store,
     lake,
-    mirrors,
     home,
     secretsKey,
     /** What a stage worker of another process needs to take part. */
