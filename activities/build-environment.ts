@@ -3,12 +3,13 @@ import { DomainError } from '#core/errors.ts';
 import { environmentInputs } from '#core/step-key.ts';
 import type { Database } from '#db/connect.ts';
 import { setRunEnvironment } from '#db/environments.ts';
+import { findBuiltBefore } from '#db/resume.ts';
 import { loadRun } from '#db/run-facts.ts';
 import { showWhetherRunWaits } from '#db/steps.ts';
 import { diskFull, isFullDisk } from '#environment/image/engine.ts';
 import { openStepLog } from './step-log.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
-import type { BuiltEnvironment, Environments } from './environments.ts';
+import type { BuiltEnvironment, Environments, KeptLock } from './environments.ts';
 import type { SourceCache } from './stage/source-cache.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 import { keepStepKey } from './step-keys.ts';
@@ -32,7 +33,8 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     const log = openStepLog(deps, { runId: run.id, step: 'build-environment' });
     try {
       const { config } = run;
-      const built = await tellingFullDisk(() => deps.environments.build(root, config, (line) => log.line(line)));
+      const kept = (await findBuiltBefore(deps.db, run, input.execution)) as KeptLock | null;
+      const built = await tellingFullDisk(() => deps.environments.build(root, config, (line) => log.line(line), kept));
       const keyed = { step: 'build-environment' as const, inputs: environmentInputs(built.identity) };
       const earlier = await keepStepKey(deps.db, id, keyed, run);
       const isMade = built.facts.lock === 'resolved' || built.facts.environment === 'built';

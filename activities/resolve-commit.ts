@@ -3,7 +3,9 @@ import { seedOf } from '#contract/read-project.ts';
 import type { RunnerOffer } from '#core/network.ts';
 import type { Plan } from '#core/plan.ts';
 import type { ProjectConfig } from '#core/project.ts';
+import { requireStages } from '#core/stage-names.ts';
 import type { Database } from '#db/connect.ts';
+import { listRerun } from '#db/claims.ts';
 import { openExecution } from '#db/executions.ts';
 import { syncFileSchedule } from '#db/file-schedule.ts';
 import { listPools } from '#db/nodes.ts';
@@ -38,7 +40,8 @@ export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): P
   await insertSteps(deps.db, input.runId, input.execution, [{ name: 'resolve-commit', kind: 'platform', needs: [] }]);
   const answer = await asStep(deps.db, { ...input, step: 'resolve-commit' }, async () => {
     const before = await loadRun(deps.db, input.runId);
-    if (before.run.plan === null) await resolveOnce(deps, before);
+    if (before.run.plan === null)
+      await resolveOnce(deps, before, await listRerun(deps.db, input.runId, input.execution));
     const resolved = await loadRun(deps.db, input.runId);
     const { run } = resolved;
     if (run.plan === null || run.config === null || run.commit === null)
@@ -72,10 +75,11 @@ async function sayIfNoNode(db: Database, input: ExecutionInput, { stages }: Plan
   await showWhetherRunWaits(db, input.runId, input.execution);
 }
 
-async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Promise<void> {
+async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun, rerun: readonly string[]): Promise<void> {
   const found = await findCommit(deps, { run, project });
   if ((await listPools(deps.db)).length === 0) throw new Error('no node has registered yet; start a stage worker');
   const { config, params, plan } = await readCommit(deps, { ...run, project, commit: found.commit });
+  requireStages(rerun, config.stages, 'rerun');
   const sourceSha256 = await deps.keepSource(project.id, found.commit);
   const branch = found.branch ?? run.branch;
   // Before the plan is written: a step that is repeated with a plan comes no more here.

@@ -29,6 +29,7 @@ import { nodeRoutes } from './routes/nodes.ts';
 import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { quotaRoutes } from './routes/quotas.ts';
+import { resumeRoutes } from './routes/resume.ts';
 import { runControlRoutes } from './routes/run-control.ts';
 import { runDataRoutes } from './routes/run-data.ts';
 import { runEventRoutes } from './routes/run-events.ts';
@@ -94,6 +95,7 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   codeRoutes(app, deps, access);
   runRoutes(app, deps, access);
   runControlRoutes(app, deps, access);
+  resumeRoutes(app, deps, access);
   runEventRoutes(app, deps, access, streams);
   logRoutes(app, deps, access, streams);
   metricRoutes(app, deps, access);

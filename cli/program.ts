@@ -21,7 +21,7 @@ import { addProjectsCommand } from '#cli/commands/projects.ts';
 import { addPromoteCommand } from '#cli/commands/promote.ts';
 import { addQuotasCommand } from '#cli/commands/quotas.ts';
 import { addResolveCommand } from '#cli/commands/resolve.ts';
-import { addRetryCommand } from '#cli/commands/retry.ts';
+import { addResumeCommand } from '#cli/commands/resume.ts';
 import { addRunCommand } from '#cli/commands/run.ts';
 import { addSchedulesCommand } from '#cli/commands/schedules.ts';
 import { addSecretCommand } from '#cli/commands/secret.ts';
@@ -43,7 +43,7 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
       addLogsCommand,
       addDownloadCommand,
       addCancelCommand,
-      addRetryCommand,
+      addResumeCommand,
       addResolveCommand,
       addSchedulesCommand,
     ],

@@ -12,6 +12,7 @@ import { nodeRoutes } from './nodes.ts';
 import { poolRoutes } from './pools.ts';
 import { projectRoutes } from './projects.ts';
 import { quotaRoutes } from './quotas.ts';
+import { resumeRoutes } from './resume.ts';
 import { runRoutes } from './runs.ts';
 import { scheduleRoutes } from './schedules.ts';
 import { secretRoutes } from './secrets.ts';
@@ -24,6 +25,7 @@ export const routes = {
   ...projectRoutes,
   ...codeRoutes,
   ...runRoutes,
+  ...resumeRoutes,
   ...scheduleRoutes,
   ...logRoutes,
   ...metricRoutes,

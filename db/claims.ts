@@ -127,13 +127,22 @@ export async function findEarlierResults(
     .limit(candidatesMax);
 }
 
-/** The blobs of a result, each once. */
-export async function blobsOfResult(db: Database, { runId, fence }: EarlierResult, step: string): Promise<string[]> {
-  const rows = await db
-    .selectDistinct({ sha256: artifacts.sha256 })
+/** The files of a result. */
+export async function listFilesOfResult(
+  db: Database,
+  { runId, fence }: Pick<EarlierResult, 'runId' | 'fence'>,
+  step: string,
+): Promise<Pick<typeof artifacts.$inferSelect, 'step' | 'path' | 'executable' | 'sha256'>[]> {
+  const { path, executable, sha256 } = artifacts;
+  return await db
+    .select({ step: artifacts.step, path, executable, sha256 })
     .from(artifacts)
     .where(and(eq(artifacts.runId, runId), eq(artifacts.step, step), eq(artifacts.fence, fence)));
-  return rows.map((row) => row.sha256);
+}
+
+/** The blobs of a result, each once. */
+export async function blobsOfResult(db: Database, result: EarlierResult, step: string): Promise<string[]> {
+  return [...new Set((await listFilesOfResult(db, result, step)).map(({ sha256 }) => sha256))];
 }
 
 /**

@@ -21,7 +21,7 @@ import { pinCommand, updateRefs } from './refs.ts';
 import { rememberCommits } from './remember.ts';
 import { parseRemote, type Remote } from './remote.ts';
 import type { RemoteCredentials } from './transport.ts';
-import { diffNames, listTree, type PathChange, readFile, type TreeEntry } from './tree.ts';
+import { changedLines, diffNames, listTree, type PathChange, readFile, type TreeEntry } from './tree.ts';
 
 export interface MirrorLimits {
   /** Of one bundle, of one fetch, and of one commit's unpacked tree. */
@@ -58,6 +58,8 @@ export interface Mirrors {
   /** A commit's message with one of its files; null when the commit is not here. */
   readCommitFile(projectId: string, commit: string, path: string, sizeBytesMax: number): Promise<CommitFile | null>;
   diffNames(projectId: string, before: string, after: string): Promise<PathChange[]>;
+  /** Path → changed lines of every file that differs between two commits; null for what has no lines. */
+  changedLines(projectId: string, before: string, after: string): Promise<Map<string, number | null>>;
   /** The paths a push changed; null when `after` does not build on `before`. */
   changedPaths(projectId: string, before: string, after: string): Promise<string[] | null>;
   /** Throws source-refused for submodules, LFS pointers and links out of the tree; answers notes. */
@@ -216,6 +218,8 @@ export function createMirrors(options: MirrorOptions): Mirrors {
       readCommitFile(parseCommit(commit), path, sizeBytesMax, await open(projectId)),
     diffNames: async (projectId, before, after) =>
       diffNames(parseCommit(before), parseCommit(after), await open(projectId)),
+    changedLines: async (projectId, before, after) =>
+      changedLines(parseCommit(before), parseCommit(after), await open(projectId)),
     changedPaths: async (projectId, before, after) =>
       changedPaths(parseCommit(before), parseCommit(after), await open(projectId)),
     inspectSource: async (projectId, commit, entries) => {

@@ -96,7 +96,8 @@ function runCalls(transport: Transport) {
     change: (run: string, body: BodyInput<typeof routes.changeRun>) =>
       call(routes.changeRun, { params: { run }, body }),
     cancel: (run: string) => call(routes.cancelRun, { params: { run } }),
-    retry: (run: string, options: Create = {}) => call(routes.retryRun, { params: { run }, ...options }),
+    resume: (run: string, body: BodyInput<typeof routes.resumeRun> = {}, options: Create = {}) =>
+      call(routes.resumeRun, { params: { run }, body, ...options }),
     resolve: (run: string, action: 'retry' | 'abort') => call(routes.resolveRun, { params: { run }, body: { action } }),
     watch: (run: string, options: FollowOptions = {}) => watchRun(transport, run, options),
     metrics: (run: string) => call(routes.listMetrics, { params: { run } }),

@@ -159,6 +159,10 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
         .insert(runs)
         .values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, reuse: false, ...more });
       await tx.insert(executions).values({ runId: id, n: 1 });
+      await tx
+        .update(projects)
+        .set({ nextRunNumber: number + 1 })
+        .where(eq(projects.id, projectId));
     });
     return id;
   }
@@ -177,6 +181,7 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     running,
     runner,
     store,
+    mirrors,
     lake,
     home,
     secretsKey,
