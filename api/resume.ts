@@ -79,7 +79,11 @@ async function findTarget(
 ): Promise<Target | { isChanged: false; config: null }> {
   const { run, config } = before;
   const asksNothing = body.commit === undefined && body.ref === undefined && body.params === undefined;
-  if (config === null && asksNothing) return { isChanged: false, config: null };
+  if (asksNothing) {
+    if (config === null) return { isChanged: false, config: null };
+    const { commit, ref, branch, overrides } = run;
+    return { isChanged: false, commit: commit ?? '', ref, branch, overrides, config, params: before.params };
+  }
   const found = await findCommit(deps, before, body);
   const overrides = { ...run.overrides, ...body.params };
   const same = { ...found, overrides, isChanged: false };

@@ -27,21 +27,14 @@ export function createCodeComparison(
       digestedEntries(mirrors, stage, { project, ...resumed, requirementFiles }),
     ]);
     counted ??= mirrors.changedLines(project.id, run.commit, resumed.commit);
-    const [lines, before_, after] = await Promise.all([
+    const [lines, entries, after] = await Promise.all([
       counted,
-      pathsOf(mirrors, project.id, run.commit),
-      pathsOf(mirrors, project.id, resumed.commit),
+      mirrors.listTree(project.id, run.commit),
+      mirrors.listTree(project.id, resumed.commit),
     ]);
-    return compareEntries(was, is, {
-      lines,
-      wasThere: (path) => before_.has(path),
-      isThere: (path) => after.has(path),
-    });
+    const isIn = (entries: readonly TreeEntry[]) => (path: string) => entries.some((entry) => entry.path === path);
+    return compareEntries(was, is, { lines, wasThere: isIn(entries), isThere: isIn(after) });
   };
-}
-
-async function pathsOf(mirrors: Pick<Mirrors, 'listTree'>, projectId: string, commit: string): Promise<Set<string>> {
-  return new Set((await mirrors.listTree(projectId, commit)).map(({ path }) => path));
 }
 
 interface Trees {
@@ -53,20 +46,19 @@ interface Trees {
 /** Sorted by path. */
 function compareEntries(was: readonly TreeEntry[], is: readonly TreeEntry[], trees: Trees): CodeChange[] {
   const [old, now] = [byPath(was), byPath(is)];
-  const paths = [...new Set([...old.keys(), ...now.keys()])].toSorted();
-  return paths.flatMap((path) => changeOf(path, old.get(path), now.get(path), trees) ?? []);
+  const isEqual = (a: TreeEntry | undefined, b: TreeEntry | undefined) => a?.oid === b?.oid && a?.mode === b?.mode;
+  const differing = [
+    ...was.filter((entry) => !isEqual(entry, now.get(entry.path))),
+    ...is.filter(({ path }) => !old.has(path)),
+  ].map(({ path }) => path);
+  return differing.toSorted().map((path) => changeOf(path, old.get(path), now.get(path), trees));
 }
 
-function changeOf(
-  path: string,
-  old: TreeEntry | undefined,
-  now: TreeEntry | undefined,
-  trees: Trees,
-): CodeChange | null {
+function changeOf(path: string, old: TreeEntry | undefined, now: TreeEntry | undefined, trees: Trees): CodeChange {
   if (old === undefined) return { path, change: trees.wasThere(path) ? 'included' : 'added' };
   if (now === undefined) return { path, change: trees.isThere(path) ? 'excluded' : 'removed' };
   if (old.oid !== now.oid) return { path, change: 'changed', lines: trees.lines.get(path) ?? null };
-  return old.mode === now.mode ? null : { path, change: 'mode' };
+  return { path, change: 'mode' };
 }
 
 function byPath(entries: readonly TreeEntry[]): Map<string, TreeEntry> {

@@ -4,7 +4,7 @@ import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/cl
 import type { ApiDeps } from '#api/deps.ts';
 import type { Run, RunSummary } from '#contract/runs.ts';
 import { takeForDispatch } from '#db/dispatch.ts';
-import { executions, runs } from '#db/schema/runs.ts';
+import { runs } from '#db/schema/runs.ts';
 import { createTestApi, refusal, type TestApi } from './server.ts';
 import { insertAttempt, insertRun } from './fixtures.ts';
 

@@ -126,7 +126,7 @@ describe('cancel, resume and resolve', () => {
 
   it('resume a failed run as a new execution, with the plan first', async () => {
     const { id, label } = await insert({ status: 'failed', values: { gateResult: null } });
-    const plan = 'resolve-commit: will run, because it has not run yet\n';
+    const plan = 'build-environment: will run, because it has not run yet\n';
     expect(await server.assay(['resume', label, '--plan'])).toMatchObject({ code: 0, out: plan });
     expect(await server.assay(['resume', label])).toMatchObject({ code: 0, out: `${plan}${label}\tqueued\n` });
     expect(await server.api.db.select().from(executions).where(eq(executions.runId, id))).toHaveLength(2);
