@@ -24,7 +24,7 @@ import type { Mirrors } from '#git/mirror.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import { stageIngredients } from './stage/ingredients.ts';
 import type { ExecutionInput } from './step.ts';
-import { wholeResult } from './whole-result.ts';
+import { isWhole } from './whole-result.ts';
 import { stepKeyOf } from './step-keys.ts';
 
 export interface ClaimDeps {
@@ -47,11 +47,11 @@ const lookMsMax = 15_000;
  * repeated by the server, without a slot and without an event in the history.
  */
 export async function claimStep(deps: ClaimDeps, input: StageId): Promise<string | null> {
-  const before = await getStep(deps.db, input);
+  const [before, loaded] = await Promise.all([getStep(deps.db, input), loadRun(deps.db, input.runId)]);
   if (before?.status === 'reused') return await labelOf(deps.db, before.reusedFrom);
   const isClaimed = before?.status === 'waiting' && before.stepKey !== null && before.waitsFor !== 'equal';
   if (!isClaimed) {
-    const reused = await reuseOrClaim(deps, input);
+    const reused = await reuseOrClaim(deps, loaded, input);
     if (reused !== null) return reused;
   }
   if (isClaimed ? before.waitsFor !== 'quota' : !(await stagesHaveQuotas(deps.db))) return null;
@@ -71,16 +71,19 @@ async function labelOf(db: Database, runId: string | null): Promise<string> {
   return `${project.name}/${run.number}`;
 }
 
-async function reuseOrClaim(deps: ClaimDeps, input: StageId): Promise<string | null> {
-  const loaded = await loadRun(deps.db, input.runId);
+async function reuseOrClaim(deps: ClaimDeps, loaded: LoadedRun, input: StageId): Promise<string | null> {
   const { config, plan, reproduces } = loaded.run;
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
-  const key = stepKeyOf('stage', stageInputs(await gather(deps, loaded, config, stage, input)));
+  const [ingredients, rerun] = await Promise.all([
+    gather(deps, loaded, config, stage, input),
+    listRerun(deps.db, input.runId, input.execution),
+  ]);
+  const key = stepKeyOf('stage', stageInputs(ingredients));
   const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
   const devices = stage.resources.accelerators?.count ?? 0;
   const keyed = { ...key, pool, devices, reusable: stage.cache && reproduces === null };
-  const isForced = !stage.cache || (await listRerun(deps.db, input.runId, input.execution)).includes(input.step);
+  const isForced = !stage.cache || rerun.includes(input.step);
   const shares = loaded.run.reuse && reproduces === null;
   const reused = isForced ? null : await reuse(deps, input, keyed, { onlyOwn: !shares });
   if (reused !== null) return reused;
@@ -109,10 +112,9 @@ async function reuse(
 }
 
 async function answerWith(deps: ClaimDeps, input: StageId, stage: KeyedStage, result: EarlierResult): Promise<boolean> {
-  const blobs = await wholeResult(deps, result, input.step);
-  if (blobs === null) return false;
+  if (!(await isWhole(deps.store, result))) return false;
   try {
-    return await reuseResult(deps.db, input, stage, result, blobs);
+    return await reuseResult(deps.db, input, stage, result);
   } catch (error) {
     if (error instanceof DomainError && error.code === 'blob-missing') return false;
     throw error;

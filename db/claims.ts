@@ -94,9 +94,11 @@ export interface EarlierResult {
   label: string;
   fence: number;
   facts: Record<string, unknown> | null;
+  /** Digests of its files, each once. */
+  blobs: string[];
 }
 
-const candidatesMax = 5;
+const candidatesMax = 3;
 
 /** Results of equal steps, newest first. `onlyOwn` leaves those of other runs out: of a reproduction, for example. */
 export async function findEarlierResults(
@@ -113,6 +115,8 @@ export async function findEarlierResults(
       label: sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${resultRun})`,
       fence: sql<number>`coalesce(${steps.fence}, 0)`,
       facts: steps.facts,
+      blobs: sql<string[]>`array(select distinct a.sha256 from artifacts a
+        where a.run_id = ${resultRun} and a.step = ${steps.name} and a.fence = ${steps.fence})`,
     })
     .from(steps)
     .where(
@@ -140,11 +144,6 @@ export async function listFilesOfResult(
     .where(and(eq(artifacts.runId, runId), eq(artifacts.step, step), eq(artifacts.fence, fence)));
 }
 
-/** The blobs of a result, each once. */
-export async function blobsOfResult(db: Database, result: EarlierResult, step: string): Promise<string[]> {
-  return [...new Set((await listFilesOfResult(db, result, step)).map(({ sha256 }) => sha256))];
-}
-
 /**
  * Answers the step with an earlier result, and gives up its claim. The blobs' rows are locked and live meanwhile.
  * Answers false when the execution is closed or the step is. @throws blob-missing
@@ -154,11 +153,11 @@ export async function reuseResult(
   id: StepId,
   stage: KeyedStage,
   result: EarlierResult,
-  sha256s: readonly string[],
 ): Promise<boolean> {
   return await db.transaction(async (tx) => {
     if (!(await holdRunAndExecution(tx, id))) return false;
-    await lockLiveBlobs(tx, sha256s);
+    await lockLiveBlobs(tx, result.blobs);
+    const [before] = await tx.select({ status: steps.status }).from(steps).where(stepIs(id)).for('no key update');
     const changed = await tx
       .update(steps)
       .set({
@@ -174,8 +173,11 @@ export async function reuseResult(
       })
       .where(and(stepIs(id), sql`${steps.status} in ('pending', 'waiting')`))
       .returning({ name: steps.name });
-    await tx.delete(stepClaims).where(isHeldBy(id));
-    await showWhetherRunWaits(tx, id.runId, id.execution);
+    // A step that never waited has no claim, and its run was not shown as waiting for it.
+    if (before?.status === 'waiting') {
+      await tx.delete(stepClaims).where(isHeldBy(id));
+      await showWhetherRunWaits(tx, id.runId, id.execution);
+    }
     return changed.length > 0;
   });
 }

@@ -9,7 +9,7 @@ import { type EarlierResult, findEarlierResults, listFilesOfResult } from '#db/c
 import { type StageFacts, stageIngredients } from '#activities/stage/ingredients.ts';
 import { ancestors } from '#activities/stage/ancestors.ts';
 import { stepKeyOf } from '#activities/step-keys.ts';
-import { wholeResult } from '#activities/whole-result.ts';
+import { isWhole } from '#activities/whole-result.ts';
 import type { Database } from '#db/connect.ts';
 import type { KeptStep } from '#db/resume.ts';
 import type { Mirrors } from '#git/mirror.ts';
@@ -109,7 +109,7 @@ async function planStage(
   const keyed = stepKeyOf('stage', stageInputs(ingredients));
   const id = { runId: resumed.runId, execution: resumed.execution, step: stage.name };
   const results = await findEarlierResults(deps.db, id, keyed.stepKey, { onlyOwn: !resumed.shares });
-  const whole = await firstWhole(deps, results, stage.name);
+  const whole = await firstWhole(deps.store, results);
   const conditions = conditionsOf(given);
   if (whole !== null && conditions.length > 0) return runs(causes, conditions);
   if (whole !== null) {
@@ -156,13 +156,9 @@ function factsOf(resumed: Resumed, before: Before, { environment, data, files, u
   };
 }
 
-async function firstWhole(
-  deps: PlanDeps,
-  results: readonly EarlierResult[],
-  step: string,
-): Promise<EarlierResult | null> {
+async function firstWhole(store: PlanDeps['store'], results: readonly EarlierResult[]): Promise<EarlierResult | null> {
   for (const result of results) {
-    if ((await wholeResult(deps, result, step)) !== null) return result;
+    if (await isWhole(store, result)) return result;
   }
   return null;
 }

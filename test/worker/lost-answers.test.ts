@@ -46,21 +46,22 @@ it('equal steps run once', async () => {
   });
   const ids: string[] = [];
   for (let n = 0; n < 6; n += 1) ids.push(await workers.submit(projectId, commit, { reuse: true }));
-  for (const id of ids) expect(await workers.finished(id)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
+  for (const id of ids)
+    expect(await workers.finished(id, 110_000)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
   const launched = await workers.db.select().from(attempts).where(inArray(attempts.runId, ids));
-  expect(launched.map(({ step, status }) => `${step} ${status}`).toSorted()).toEqual([
-    'prepare succeeded',
-    'train succeeded',
-  ]);
+  // A launch whose start was not answered is lost, and launched again by the same run.
+  const good = launched.filter(({ status }) => status !== 'lost').map(({ step, status }) => `${step} ${status}`);
+  expect(good.toSorted()).toEqual(['prepare succeeded', 'train succeeded']);
   const stages = (await Promise.all(ids.map((id) => workers.steps(id)))).flat().filter(({ kind }) => kind === 'stage');
   expect(stages.filter(({ status }) => status === 'reused')).toHaveLength(10);
-});
+}, 120_000);
 
 it('every run succeeds, and each step, artifact, version and promotion is there once', async () => {
   const { projectId, commit } = await workers.createProject('careful', { 'assay.yaml': project });
   const ids = [];
   for (let n = 0; n < 6; n += 1) ids.push(await workers.submit(projectId, commit));
-  for (const id of ids) expect(await workers.finished(id)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
+  for (const id of ids)
+    expect(await workers.finished(id, 110_000)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
   expect(lost).toBeGreaterThan(ids.length);
   for (const id of ids) {
     const steps = await workers.steps(id);
@@ -79,4 +80,4 @@ it('every run succeeds, and each step, artifact, version and promotion is there 
   const promoted = await workers.db.select().from(promotions).where(inArray(promotions.runId, ids));
   expect(promoted.map(({ runId }) => runId).toSorted()).toEqual(ids.toSorted());
   expect(await workers.db.select().from(stepClaims)).toEqual([]);
-});
+}, 120_000);
