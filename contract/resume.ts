@@ -91,6 +91,7 @@ export const resumeRoutes = {
       'query-limit',
       'table-not-found',
       'dataset-not-found',
+      'data-gone',
       'idempotency-conflict',
     ],
     idempotent: true,

@@ -194,6 +194,7 @@ export const run = runSummary
     config: z.unknown().nullable(),
     gateReport: z.unknown().nullable(),
     manifestSha256: sha256.nullable(),
+    statementSha256: sha256.nullable(),
     sourceSha256: sha256.nullable(),
     patchSha256: sha256.nullable(),
     /** Set when the gate failed: nothing is deleted before this instant. */

@@ -33,6 +33,7 @@ export async function getRunDetail(db: Queryable, id: string) {
       config: runs.config,
       gateReport: runs.gateReport,
       manifestSha256: runs.manifestSha256,
+      statementSha256: runs.statementSha256,
       sourceSha256: runs.sourceSha256,
       patchSha256: runs.patchSha256,
       deleteAfter: isoInstantOrNull(runs.deleteAfter),

@@ -154,26 +154,6 @@ export interface PathChange {
   path: string;
 }
 
-/**
- * Path → lines by which two commits differ: of lines added and removed the larger number, so that a line that was
- * rewritten counts once. Null for what has no lines.
- */
-export async function changedLines(
-  before: string,
-  after: string,
-  options: GitOptions,
-): Promise<Map<string, number | null>> {
-  const args = ['diff-tree', '-r', '-z', '--numstat', '--no-renames', '--no-ext-diff', '--no-textconv'];
-  const output = await runGit([...args, '--end-of-options', before, after], options);
-  const records = output.toString('utf8').split('\0').filter(Boolean);
-  return new Map(
-    records.map((record) => {
-      const [added = '', removed = '', ...path] = record.split('\t');
-      return [path.join('\t'), added === '-' ? null : Math.max(Number(added), Number(removed))];
-    }),
-  );
-}
-
 /** The paths that differ between two commits, without guessing renames, sorted by path. */
 export async function diffNames(before: string, after: string, options: GitOptions): Promise<PathChange[]> {
   const args = ['diff-tree', '-r', '-z', '--name-status', '--no-renames', '--no-ext-diff', '--end-of-options'];

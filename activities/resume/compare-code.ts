@@ -1,24 +1,33 @@
-// Which files of a stage's code differ between two commits, as the stage's digest sees them.
+// Which files of a stage's code differ between the run that is resumed and what it is to be.
 import type { CodeChange } from '#core/step-difference.ts';
 import type { Stage } from '#core/project.ts';
+import { codeChanges } from '#activities/stage/code-changes.ts';
 import { digestedEntries } from '#activities/stage/ingredients.ts';
+import type { CodeDiff } from '#git/diff.ts';
 import type { Mirrors } from '#git/mirror.ts';
-import type { TreeEntry } from '#git/tree.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
 import type { Before } from './before.ts';
 import type { Resumed } from './resumed.ts';
 
-type CompareCode = (stage: Stage, requirementFiles: readonly string[]) => Promise<CodeChange[] | null>;
+interface CodeDeps {
+  store: Pick<BlobStore, 'get'>;
+  mirrors: Pick<Mirrors, 'listTree' | 'readFile' | 'diffCode'>;
+}
 
-/** Null when the code of the earlier run's stage can not be told. The lines of all files are counted once. */
+/** Null when the code of the earlier run's stage can not be told. The commits are compared once. */
 export function createCodeComparison(
-  { mirrors }: { mirrors: Pick<Mirrors, 'listTree' | 'readFile' | 'changedLines'> },
+  { mirrors, store }: CodeDeps,
   before: Before,
   resumed: Pick<Resumed, 'commit' | 'config'>,
-): CompareCode {
-  const { project } = before;
-  let counted: Promise<Map<string, number | null>> | null = null;
+): (stage: Stage, requirementFiles: readonly string[]) => Promise<CodeChange[] | null> {
+  const { project, run, config } = before;
+  const side = (commit: string) => ({
+    projectId: project.id,
+    commit,
+    archive: () => store.get(run.sourceSha256 ?? ''),
+  });
+  let diff: Promise<CodeDiff> | null = null;
   return async (stage, requirementFiles) => {
-    const { config, run } = before;
     const old = config?.stages.find(({ name }) => name === stage.name);
     if (config === null || old === undefined || run.commit === null) return null;
     const files = (before.result('build-environment')?.facts?.files as string[] | undefined) ?? requirementFiles;
@@ -26,41 +35,7 @@ export function createCodeComparison(
       digestedEntries(mirrors, old, { project, commit: run.commit, config, requirementFiles: files }),
       digestedEntries(mirrors, stage, { project, ...resumed, requirementFiles }),
     ]);
-    counted ??= mirrors.changedLines(project.id, run.commit, resumed.commit);
-    const [lines, entries, after] = await Promise.all([
-      counted,
-      mirrors.listTree(project.id, run.commit),
-      mirrors.listTree(project.id, resumed.commit),
-    ]);
-    const isIn = (entries: readonly TreeEntry[]) => (path: string) => entries.some((entry) => entry.path === path);
-    return compareEntries(was, is, { lines, wasThere: isIn(entries), isThere: isIn(after) });
+    diff ??= mirrors.diffCode({ before: side(run.commit), after: side(resumed.commit) }, 0);
+    return codeChanges(was, is, await diff);
   };
-}
-
-interface Trees {
-  lines: ReadonlyMap<string, number | null>;
-  wasThere: (path: string) => boolean;
-  isThere: (path: string) => boolean;
-}
-
-/** Sorted by path. */
-function compareEntries(was: readonly TreeEntry[], is: readonly TreeEntry[], trees: Trees): CodeChange[] {
-  const [old, now] = [byPath(was), byPath(is)];
-  const isEqual = (a: TreeEntry | undefined, b: TreeEntry | undefined) => a?.oid === b?.oid && a?.mode === b?.mode;
-  const differing = [
-    ...was.filter((entry) => !isEqual(entry, now.get(entry.path))),
-    ...is.filter(({ path }) => !old.has(path)),
-  ].map(({ path }) => path);
-  return differing.toSorted().map((path) => changeOf(path, old.get(path), now.get(path), trees));
-}
-
-function changeOf(path: string, old: TreeEntry | undefined, now: TreeEntry | undefined, trees: Trees): CodeChange {
-  if (old === undefined) return { path, change: trees.wasThere(path) ? 'included' : 'added' };
-  if (now === undefined) return { path, change: trees.isThere(path) ? 'excluded' : 'removed' };
-  if (old.oid !== now.oid) return { path, change: 'changed', lines: trees.lines.get(path) ?? null };
-  return { path, change: 'mode' };
-}
-
-function byPath(entries: readonly TreeEntry[]): Map<string, TreeEntry> {
-  return new Map(entries.map((entry) => [entry.path, entry]));
 }

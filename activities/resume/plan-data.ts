@@ -7,7 +7,9 @@ import { type DatasetIngredient, loadDataInputs, type QueryIngredient } from '#c
 import { findEarlierResults } from '#db/claims.ts';
 import type { Database } from '#db/connect.ts';
 import { findSnapshotByKey } from '#db/snapshots.ts';
-import { datasetIngredient, queryIngredient, queryMissing } from '#activities/load-data.ts';
+import { datasetIngredient, queryIngredient } from '#activities/load-data.ts';
+import { queryMissing } from '#activities/query-text.ts';
+import { answerBefore } from '#activities/refetch.ts';
 import type { StageFacts } from '#activities/stage/ingredients.ts';
 import { stepKeyOf } from '#activities/step-keys.ts';
 import type { Mirrors } from '#git/mirror.ts';
@@ -69,18 +71,30 @@ interface Found {
   row: StageFacts['data'][number] | null;
 }
 
-async function look(deps: DataDeps, { project, run }: Before, resumed: Resumed, source: DataSource): Promise<Found> {
+async function look(deps: DataDeps, before: Before, resumed: Resumed, source: DataSource): Promise<Found> {
   const { name: of, to } = source;
+  const { asOf } = before.run;
+  const query = source.kind === 'query' ? await readQuery(deps, before, resumed, source.query) : null;
+  const params = Object.fromEntries(flattenParams(resumed.params));
+  const pinned = before.data.find((row) => row.name === of);
+  const kept = pinned && (await answerBefore(deps.lake, { asOf, params, query }, source, pinned));
   if (source.kind === 'dataset') {
-    const { digest } = await resolveDataset(deps.lake, source.dataset, { asOf: run.asOf });
+    const { digest } = kept?.row ?? (await resolveDataset(deps.lake, source.dataset, { asOf }));
     return { ingredient: datasetIngredient(source, digest), row: { name: of, to, digest } };
   }
-  const text = await deps.mirrors.readFile(project.id, resumed.commit, source.query, queryBytesMax);
-  if (text === null) throw queryMissing(source.query);
-  const query = text.toString('utf8');
-  const params = Object.fromEntries(flattenParams(resumed.params));
-  const plan = await planSnapshot(deps.lake, { query, params, asOf: run.asOf });
+  const text = query ?? '';
+  if (kept?.snapshot) {
+    const ingredient = queryIngredient(before.run, source, text, kept.snapshot);
+    return { ingredient, row: { name: of, to, digest: kept.row.digest } };
+  }
+  const plan = await planSnapshot(deps.lake, { query: text, params, asOf });
   const snapshot = await findSnapshotByKey(deps.db, plan.snapshotKey);
   const row = snapshot && { name: of, to, digest: snapshot.sha256 };
-  return { ingredient: queryIngredient(run, source, query, plan), row };
+  return { ingredient: queryIngredient(before.run, source, text, plan), row };
+}
+
+async function readQuery({ mirrors }: DataDeps, { project }: Before, { commit }: Resumed, path: string) {
+  const text = await mirrors.readFile(project.id, commit, path, queryBytesMax);
+  if (text === null) throw queryMissing(path);
+  return text.toString('utf8');
 }

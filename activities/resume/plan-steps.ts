@@ -23,8 +23,8 @@ import type { Resumed } from './resumed.ts';
 
 export interface PlanDeps {
   db: Database;
-  store: Pick<BlobStore, 'stat'>;
-  mirrors: Pick<Mirrors, 'listTree' | 'readFile' | 'changedLines'>;
+  store: Pick<BlobStore, 'stat' | 'get'>;
+  mirrors: Pick<Mirrors, 'listTree' | 'readFile' | 'diffCode'>;
   lake: Pick<Lake, 'db' | 'engine'>;
 }
 
