@@ -44,8 +44,8 @@ export type StageIngredients = {
   /** Never the value. */
   secrets: readonly { name: string; version: number }[];
   cpus: number | null;
-  /** What OMP_NUM_THREADS and its relatives are set to. */
-  threads: number;
+  /** OMP_NUM_THREADS and its relatives, with the values the stage gets. */
+  threads: Readonly<Record<string, string>>;
   accelerators: Accelerators | null;
   runner: RunnerIngredient;
   network: Network;

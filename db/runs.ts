@@ -111,6 +111,7 @@ export async function listRunAttempts(db: Queryable, runId: string) {
       failure: attempts.failure,
       peakMemoryBytes: attempts.peakMemoryBytes,
       cpuSeconds: attempts.cpuSeconds,
+      hardware: attempts.hardware,
       facts: attempts.facts,
     })
     .from(attempts)

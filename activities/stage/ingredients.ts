@@ -2,6 +2,7 @@
 import { digestedPaths, stageTree } from '#core/code-scope.ts';
 import { narrowParams } from '#core/params.ts';
 import type { Params, ProjectConfig, Stage } from '#core/project.ts';
+import { threadVariables } from '#core/stage-variables.ts';
 import type { StageIngredients, UpstreamFile } from '#core/step-key.ts';
 import type { Database } from '#db/connect.ts';
 import { getEnvironment } from '#db/environments.ts';
@@ -48,6 +49,7 @@ export async function stageIngredients(
   ]);
   const secrets = new Map(stored.map(({ name, version }) => [name, version]));
   const needed = ancestors(config.stages, stage.name);
+  const env = { ...config.env, ...stage.env };
   return {
     project: project.name,
     stage: stage.name,
@@ -59,10 +61,10 @@ export async function stageIngredients(
     upstream: facts.outputs.filter((output) => needed.has(output.step)).map(upstreamFile),
     data: facts.data.map(({ name, to, digest }) => ({ name, to, digest })),
     seed: facts.seed,
-    env: { ...config.env, ...stage.env },
+    env,
     secrets: stage.secrets.map((name) => ({ name, version: secrets.get(name) ?? 0 })),
     cpus: stage.resources.cpus,
-    threads: threadsOf(stage),
+    threads: threadVariables(threadsOf(stage), env),
     accelerators: stage.resources.accelerators,
     runner,
     network: stage.network,

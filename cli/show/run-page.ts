@@ -1,4 +1,5 @@
 // Everything about one run on one page.
+import { describeHardware } from '#core/hardware.ts';
 import { flattenParams } from '#core/params.ts';
 import { defaultPriority } from '#core/priority.ts';
 import type { Params } from '#core/project.ts';
@@ -57,6 +58,7 @@ function formatSummary(terminal: Terminal, run: Run): string {
     ['seed', run.seed === null ? null : String(run.seed)],
     ['as of', run.asOf],
     ['environment', run.environmentKey === null ? null : environmentText(run.environmentKey, environment)],
+    ['hardware', hardwareText(run)],
     ['submitted', run.submittedAt],
     ['started', run.startedAt],
     ['finished', run.finishedAt],
@@ -68,6 +70,18 @@ function formatSummary(terminal: Terminal, run: Run): string {
 
 function environmentText(key: string, step: Step | undefined): string {
   return step?.facts ? `${key.slice(0, 12)}  ${describeEnvironment(step.facts)}` : key.slice(0, 12);
+}
+
+/** The machines that made the results; stages that ran on machines alike share a line. */
+function hardwareText(run: Run): string | null {
+  const made = run.steps.flatMap(({ name, attempts }) => {
+    const hardware = attempts.findLast(({ startedAt }) => startedAt !== null)?.hardware;
+    return hardware ? [{ name, text: describeHardware(hardware) }] : [];
+  });
+  const alike = Map.groupBy(made, ({ text }) => text);
+  if (alike.size === 0) return null;
+  if (alike.size === 1) return made[0]?.text ?? null;
+  return [...alike].map(([text, stages]) => `${stages.map(({ name }) => name).join(', ')}: ${text}`).join('; ');
 }
 
 const stepColumns = [
