@@ -24,14 +24,14 @@ export interface BuildDeps {
 /** Answers one line of markdown for the Temporal UI. */
 export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): Promise<string> {
   const id = { ...input, step: 'build-environment' };
-  return await asStep(deps.db, id, async () => {
+  const log = openStepLog(deps, { runId: input.runId, step: id.step });
+  const work = async () => {
     const { run } = await loadRun(deps.db, input.runId);
     if (run.status === 'waiting') await showWhetherRunWaits(deps.db, input.runId, input.execution);
     if (run.config === null || run.sourceSha256 === null) throw new TypeError('a resolved run has its source');
     const root = await deps.sources.directory(run.sourceSha256);
-    const log = openStepLog(deps, { runId: run.id, step: 'build-environment' });
+    const { config } = run;
     try {
-      const { config } = run;
       const built = await tellingFullDisk(() => deps.environments.build(root, config, (line) => log.line(line)));
       await keepStepKey(deps.db, id, 'build-environment', environmentInputs(built.identity));
       await setRunEnvironment(deps.db, run.id, built.environmentKey);
@@ -42,7 +42,8 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     } finally {
       await log.close();
     }
-  });
+  };
+  return await asStep(deps.db, id, work, log.tail);
 }
 
 /** Trying again at once would meet the same disk, so it is told as what it is, whoever of our programs met it. */

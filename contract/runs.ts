@@ -262,6 +262,7 @@ export const runRoutes = {
       'no-entry-point',
       'secret-missing',
       'pool-missing',
+      'environment-unsupported',
       'as-of-in-future',
       'idempotency-conflict',
       'payload-too-large',

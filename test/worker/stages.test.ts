@@ -182,6 +182,24 @@ stages:
   });
 });
 
+describe('an environment that can not be made', () => {
+  it('fails the run with the last lines of what was said', async () => {
+    const { runId } = await start('unresolvable', { 'requirements.txt': 'six==99.99\n', 'train.py': 'pass\n' });
+    const { failure } = await workers.finished(runId);
+    expect(failure).toMatchObject({ class: 'environment', step: 'build-environment' });
+    expect(failure?.logTail.join('\n')).toContain('six==99.99');
+    const step = (await workers.steps(runId)).find(({ name }) => name === 'build-environment');
+    expect(step?.failure?.logTail).toEqual(failure?.logTail);
+  });
+
+  it('is refused before anything is built where the file is of a kind that Assay does not install from', async () => {
+    const { runId } = await start('conda', { 'environment.yml': 'dependencies: [numpy]\n', 'train.py': 'pass\n' });
+    const { failure } = await workers.finished(runId);
+    expect(failure).toMatchObject({ class: 'environment', step: 'resolve-commit' });
+    expect(failure?.sentence).toMatch(/^environment\.yml is a conda environment, .*conda env create/);
+  });
+});
+
 describe('stopping', () => {
   it('a cancelled run stops its stage and closes everything as cancelled', async () => {
     const { runId } = await start('cancelled', { 'train.py': sleeper });
