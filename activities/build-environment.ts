@@ -33,11 +33,14 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     const { config } = run;
     try {
       const built = await tellingFullDisk(() => deps.environments.build(root, config, (line) => log.line(line)));
-      await keepStepKey(deps.db, id, 'build-environment', environmentInputs(built.identity));
+      const keyed = { step: 'build-environment' as const, inputs: environmentInputs(built.identity) };
+      const earlier = await keepStepKey(deps.db, id, keyed, run);
+      const isMade = built.facts.lock === 'resolved' || built.facts.environment === 'built';
       await setRunEnvironment(deps.db, run.id, built.environmentKey);
       return {
         result: lineOf(`${deps.publicUrl}/api/v1/runs/${run.id}/lock`, built),
         facts: { ...built.facts, environmentKey: built.environmentKey },
+        earlier: isMade ? null : earlier,
       };
     } finally {
       await log.close();

@@ -6,14 +6,13 @@ import type { Params, ProjectConfig, Stage } from '#core/project.ts';
 import { stageInputs } from '#core/step-key.ts';
 import { admitStage } from '#db/admission.ts';
 import {
-  blobsOfResult,
   type EarlierResult,
   findEarlierResults,
-  keepKey,
+  type KeyedStage,
   listRerun,
+  queueStage,
   reuseResult,
   takeClaim,
-  waitOnceClaimed,
 } from '#db/claims.ts';
 import type { Database } from '#db/connect.ts';
 import { listOutputs } from '#db/outputs.ts';
@@ -49,11 +48,11 @@ const statsAtOnce = 16;
  * repeated by the server, without a slot and without an event in the history.
  */
 export async function claimStep(deps: ClaimDeps, input: StageId): Promise<string | null> {
-  const before = await getStep(deps.db, input);
+  const [before, loaded] = await Promise.all([getStep(deps.db, input), loadRun(deps.db, input.runId)]);
   if (before?.status === 'reused') return await labelOf(deps.db, before.reusedFrom);
   const isClaimed = before?.status === 'waiting' && before.stepKey !== null && before.waitsFor !== 'equal';
   if (!isClaimed) {
-    const reused = await reuseOrClaim(deps, input);
+    const reused = await reuseOrClaim(deps, loaded, input);
     if (reused !== null) return reused;
   }
   if (isClaimed ? before.waitsFor !== 'quota' : !(await stagesHaveQuotas(deps.db))) return null;
@@ -73,47 +72,51 @@ async function labelOf(db: Database, runId: string | null): Promise<string> {
   return `${project.name}/${run.number}`;
 }
 
-async function reuseOrClaim(deps: ClaimDeps, input: StageId): Promise<string | null> {
-  const loaded = await loadRun(deps.db, input.runId);
+async function reuseOrClaim(deps: ClaimDeps, loaded: LoadedRun, input: StageId): Promise<string | null> {
   const { config, plan, reproduces } = loaded.run;
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
-  const keyed = stepKeyOf('stage', stageInputs(await gather(deps, loaded, config, stage, input)));
+  const [ingredients, rerun] = await Promise.all([
+    gather(deps, loaded, config, stage, input),
+    listRerun(deps.db, input.runId, input.execution),
+  ]);
+  const key = stepKeyOf('stage', stageInputs(ingredients));
   const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
   const devices = stage.resources.accelerators?.count ?? 0;
-  await keepKey(deps.db, input, { ...keyed, pool, devices, reusable: stage.cache && reproduces === null });
-  const isForced = !stage.cache || (await listRerun(deps.db, input.runId, input.execution)).includes(input.step);
-  if (isForced) return null;
+  const keyed = { ...key, pool, devices, reusable: stage.cache && reproduces === null };
+  const isForced = !stage.cache || rerun.includes(input.step);
   const shares = loaded.run.reuse && reproduces === null;
-  const earlier = await reuse(deps, input, keyed.stepKey, { onlyOwn: !shares });
-  if (earlier !== null || !shares) return earlier;
-  const holder = await takeClaim(deps.db, input, keyed.stepKey);
-  if (holder !== null) throw waiting(`an equal step of ${holder} runs`, lookMs);
-  // Whoever held the claim before may have left a result since the first look.
-  const late = await reuse(deps, input, keyed.stepKey, { onlyOwn: false });
-  if (late === null) await waitOnceClaimed(deps.db, input, pool);
-  return late;
+  const reused = isForced ? null : await reuse(deps, input, keyed, { onlyOwn: !shares });
+  if (reused !== null) return reused;
+  if (shares && !isForced) {
+    const holder = await takeClaim(deps.db, input, keyed);
+    if (holder !== null) throw waiting(`an equal step of ${holder} runs`, lookMs);
+    // Whoever held the claim before may have left a result since the first look.
+    const late = await reuse(deps, input, keyed, { onlyOwn: false });
+    if (late !== null) return late;
+  }
+  await queueStage(deps.db, input, keyed);
+  return null;
 }
 
 /** The newest earlier result of which every blob is still there; a result that is not all there is as good as none. */
 async function reuse(
   deps: ClaimDeps,
   input: StageId,
-  stepKey: string,
+  stage: KeyedStage,
   which: { onlyOwn: boolean },
 ): Promise<string | null> {
-  for (const result of await findEarlierResults(deps.db, input, stepKey, which)) {
-    if (await answerWith(deps, input, result)) return result.label;
+  for (const result of await findEarlierResults(deps.db, input, stage.stepKey, which)) {
+    if (await answerWith(deps, input, stage, result)) return result.label;
   }
   return null;
 }
 
-async function answerWith(deps: ClaimDeps, input: StageId, result: EarlierResult): Promise<boolean> {
-  const blobs = await blobsOfResult(deps.db, result, input.step);
-  const found = await mapLimited(blobs, statsAtOnce, async (sha256) => (await deps.store.stat(sha256)) !== null);
+async function answerWith(deps: ClaimDeps, input: StageId, stage: KeyedStage, result: EarlierResult): Promise<boolean> {
+  const found = await mapLimited(result.blobs, statsAtOnce, async (sha256) => (await deps.store.stat(sha256)) !== null);
   if (found.includes(false)) return false;
   try {
-    return await reuseResult(deps.db, input, result, blobs);
+    return await reuseResult(deps.db, input, stage, result);
   } catch (error) {
     if (error instanceof DomainError && error.code === 'blob-missing') return false;
     throw error;

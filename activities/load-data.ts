@@ -38,11 +38,13 @@ export async function loadData(deps: LoadDeps, input: ExecutionInput): Promise<s
       if (!pinned.has(source.name)) ingredients.push(await load(deps, run, source));
     }
     const complete = ingredients.length === run.config.data.length;
-    if (complete) await keepStepKey(deps.db, id, 'load-data', loadDataInputs({ sources: ingredients }));
+    const keyed = { step: 'load-data' as const, inputs: loadDataInputs({ sources: ingredients }) };
+    const earlier = complete ? await keepStepKey(deps.db, id, keyed, run) : null;
     const rows = await listRunData(deps.db, run.id);
     const facts = Object.fromEntries(rows.map((row) => [row.name, { to: row.to, digest: row.digest, ...row.facts }]));
     const url = `${deps.publicUrl}/api/v1/runs/${run.id}/data`;
-    return { result: `${rows.map(lineOf).join('; ')} ([all data](${url}))`, facts };
+    const isMade = rows.some((row) => row.facts.snapshot === 'materialised');
+    return { result: `${rows.map(lineOf).join('; ')} ([all data](${url}))`, facts, earlier: isMade ? null : earlier };
   });
 }
 

@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson, type Json } from '#core/canonical.ts';
 import { type KeyedStep, stepKeyText } from '#core/step-key.ts';
-import type { Queryable } from '#db/connect.ts';
+import { type EarlierResult, findEarlierResults } from '#db/claims.ts';
+import type { Database } from '#db/connect.ts';
 import { setStepKey, type StepId } from '#db/steps.ts';
 
 /** The key is the lower-case hexadecimal sha256 of the canonical text. */
@@ -11,7 +12,18 @@ export function stepKeyOf(step: KeyedStep, inputs: Json): { stepKey: string; ing
   return { stepKey, ingredients: JSON.parse(canonicalJson(inputs)) as Record<string, Json> };
 }
 
-export async function keepStepKey(db: Queryable, id: StepId, step: KeyedStep, inputs: Json): Promise<void> {
-  const { stepKey, ingredients } = stepKeyOf(step, inputs);
-  await setStepKey(db, id, stepKey, ingredients);
+/**
+ * Keeps the key of a platform step and answers the newest equal step, whose result it is when nothing had to be made for
+ * it. A reproduction neither gives nor takes.
+ */
+export async function keepStepKey(
+  db: Database,
+  id: StepId,
+  keyed: { step: KeyedStep; inputs: Json },
+  run: { reuse: boolean; reproduces: string | null },
+): Promise<EarlierResult | null> {
+  const { stepKey, ingredients } = stepKeyOf(keyed.step, keyed.inputs);
+  await setStepKey(db, id, stepKey, ingredients, run.reproduces === null);
+  const onlyOwn = !run.reuse || run.reproduces !== null;
+  return (await findEarlierResults(db, id, stepKey, { onlyOwn }))[0] ?? null;
 }

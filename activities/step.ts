@@ -1,6 +1,7 @@
 // What every platform step does around its work: show that it runs, then how it ended.
 import { DomainError } from '#core/errors.ts';
 import type { Failure } from '#core/run.ts';
+import type { EarlierResult } from '#db/claims.ts';
 import type { Database } from '#db/connect.ts';
 import { closeStep, type StepId, startStep } from '#db/steps.ts';
 import { failureClassOf } from './failures.ts';
@@ -14,6 +15,8 @@ export interface ExecutionInput {
 export interface StepResult<R> {
   result: R;
   facts: Record<string, unknown>;
+  /** An equal step whose result it is, when nothing had to be made. */
+  earlier?: EarlierResult | null;
 }
 
 /**
@@ -30,9 +33,10 @@ export async function asStep<R>(
   // The work need not wait for being shown; its end does, and reports what went wrong with it.
   started.catch(() => undefined);
   try {
-    const { result, facts } = await work();
+    const { result, facts, earlier } = await work();
     await started;
-    await closeStep(db, id, { status: 'succeeded', facts });
+    const reused = earlier && { status: 'reused' as const, reusedFrom: earlier.runId, fence: earlier.fence };
+    await closeStep(db, id, { ...(reused ?? { status: 'succeeded' }), facts });
     return result;
   } catch (error) {
     await started;

@@ -46,7 +46,7 @@ async function provideCode(client: Client, dir: string): Promise<Code> {
 
 /** From the submit to the event that says how the run ended, as a client sees it. */
 async function runThrough(client: Client, commit: string): Promise<string> {
-  const { id } = await client.runs.submit(project, { commit, ref: 'main' });
+  const { id } = await client.runs.submit(project, { commit, ref: 'main', reuse: false });
   let status = '';
   for await (const event of client.runs.watch(id)) {
     if (event.kind === 'run' && isFinished(event.run.status)) status = event.run.status;

@@ -150,7 +150,7 @@ function notReported(key: string, input: GateInput): string {
   return `No stage reported ${key}.${hint}${reported}`;
 }
 
-function holds(value: number, comparison: Comparison, threshold: number): boolean {
+export function holds(value: number, comparison: Comparison, threshold: number): boolean {
   switch (comparison) {
     case '>=':
       return value >= threshold;

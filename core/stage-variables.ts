@@ -57,7 +57,7 @@ export function stageVariables(facts: StageVariableFacts): Record<string, string
   return {
     ...assayVariables(facts),
     ...pythonVariables(facts),
-    ...threadVariables(facts.threads, {}),
+    ...threadVariables(facts.threads),
     ...aliases(facts),
     ...dataVariables(facts.data),
     ...(facts.api && { ASSAY_API_URL: facts.api.url, ASSAY_TOKEN: facts.api.token }),
@@ -120,9 +120,17 @@ const threadLimits = [
   'TF_NUM_INTEROP_THREADS',
 ];
 
-/** What a stage gets: the project's own value of a variable, else the number of threads. */
-export function threadVariables(threads: number, env: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(threadLimits.map((name) => [name, env[name] ?? String(threads)]));
+function threadVariables(threads: number): Record<string, string> {
+  return Object.fromEntries(threadLimits.map((name) => [name, String(threads)]));
+}
+
+/** What a stage gets in few words: the value of these variables, and those to which the project gives another one. */
+export function threadSettings(threads: number, env: Readonly<Record<string, string>>): Record<string, string> {
+  const usual = String(threads);
+  const own = threadLimits.flatMap((name) =>
+    env[name] === undefined || env[name] === usual ? [] : [[name, env[name]]],
+  );
+  return { default: usual, ...(Object.fromEntries(own) as Record<string, string>) };
 }
 
 const seedNames = ['ASSAY_SEED', 'PYTHONHASHSEED'];

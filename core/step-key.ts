@@ -44,7 +44,7 @@ export type StageIngredients = {
   /** Never the value. */
   secrets: readonly { name: string; version: number }[];
   cpus: number | null;
-  /** OMP_NUM_THREADS and its relatives, with the values the stage gets. */
+  /** What OMP_NUM_THREADS and its relatives are set to: `default`, and by name where the project gives another value. */
   threads: Readonly<Record<string, string>>;
   accelerators: Accelerators | null;
   runner: RunnerIngredient;

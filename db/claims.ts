@@ -1,13 +1,13 @@
 // Who runs a step, and whose result answers it. A claim is a row with the step key as its primary key: it goes in the
 // transaction that writes the result or closes the execution, and is never taken over by time.
-import { and, desc, eq, isNotNull, ne, or, sql } from 'drizzle-orm';
+import { and, desc, eq, ne, or, sql } from 'drizzle-orm';
 import type { Database, Transaction } from './connect.ts';
 import { lockLiveBlobs } from './blobs.ts';
 import { resultRun } from './result-run.ts';
 import { stagesHaveQuotas } from './quotas.ts';
 import { projects } from './schema/projects.ts';
 import { executions, runs } from './schema/runs.ts';
-import { artifacts, stepClaims, steps } from './schema/steps.ts';
+import { stepClaims, steps } from './schema/steps.ts';
 import { holdOpenExecution, showWhetherRunWaits, type StepId, stepIs, waitingForSlot } from './steps.ts';
 
 export interface KeyedStage {
@@ -20,27 +20,6 @@ export interface KeyedStage {
   reusable: boolean;
 }
 
-/** Keeps what identifies the step's result and shows that it waits. */
-export async function keepKey(db: Database, id: StepId, { pool, ...stage }: KeyedStage): Promise<void> {
-  await db.transaction(async (tx) => {
-    if (!(await holdRunAndExecution(tx, id))) return;
-    await tx
-      .update(steps)
-      .set({
-        ...stage,
-        pool,
-        status: 'waiting',
-        ...((await stagesHaveQuotas(tx)) ? waitingForQuota : waitingForSlot(pool)),
-        waitingSince: sql`clock_timestamp()`,
-      })
-      .where(and(stepIs(id), sql`${steps.status} in ('pending', 'waiting', 'running')`));
-    await showWhetherRunWaits(tx, id.runId, id.execution);
-  });
-}
-
-/** Until it is admitted, which also says what exactly it waits for. */
-const waitingForQuota = { waitsFor: 'quota' as const, reason: 'waits for quota' };
-
 /** The run before its execution, in the order in which a run is closed; nobody would undo what comes after the end. */
 async function holdRunAndExecution(tx: Transaction, id: StepId): Promise<boolean> {
   await tx.select({ id: runs.id }).from(runs).where(eq(runs.id, id.runId)).for('no key update');
@@ -48,10 +27,12 @@ async function holdRunAndExecution(tx: Transaction, id: StepId): Promise<boolean
 }
 
 /**
- * Takes the right to run the step. Answers null, or the label of the run that has it, for which this step then is shown
- * to wait. A run that waits for a person and runs nothing gives its right to the next that asks.
+ * Keeps what identifies the step's result and takes the right to run it. Answers null, or the label of the run that has
+ * it, for which this step then is shown to wait. A run that waits for a person and runs nothing gives its right to the
+ * next that asks.
  */
-export async function takeClaim(db: Database, id: StepId, stepKey: string): Promise<string | null> {
+export async function takeClaim(db: Database, id: StepId, stage: KeyedStage): Promise<string | null> {
+  const { stepKey } = stage;
   return await db.transaction(async (tx) => {
     if (!(await holdRunAndExecution(tx, id))) return null;
     const mine = { runId: id.runId, execution: id.execution, step: id.step };
@@ -60,21 +41,27 @@ export async function takeClaim(db: Database, id: StepId, stepKey: string): Prom
       .values({ stepKey, ...mine })
       .onConflictDoUpdate({ target: stepClaims.stepKey, set: mine, setWhere: sql`${holderIsIdle} or ${isHeldBy(id)}` })
       .returning({ key: stepClaims.stepKey });
-    if (taken.length > 0) return null;
-    const [holder] = await tx
-      .select({ label: sql<string>`${projects.name} || '/' || ${runs.number}` })
-      .from(stepClaims)
-      .innerJoin(runs, eq(runs.id, stepClaims.runId))
-      .innerJoin(projects, eq(projects.id, runs.projectId))
-      .where(eq(stepClaims.stepKey, stepKey));
-    const label = holder?.label ?? 'another run';
+    const holder = taken.length > 0 ? null : await labelOfHolder(tx, stepKey);
+    const reason = holder === null ? 'looks for an equal result' : `waits for ${holder}, which runs an equal step`;
     await tx
       .update(steps)
-      .set({ waitsFor: 'equal', reason: `waits for ${label}, which runs an equal step` })
-      .where(and(stepIs(id), eq(steps.status, 'waiting')));
+      .set({ ...stage, status: 'waiting', waitsFor: 'equal', reason })
+      .where(isOpen(id));
     await showWhetherRunWaits(tx, id.runId, id.execution);
-    return label;
+    return holder;
   });
+}
+
+const isOpen = (id: StepId) => and(stepIs(id), sql`${steps.status} in ('pending', 'waiting', 'running')`);
+
+async function labelOfHolder(tx: Transaction, stepKey: string): Promise<string> {
+  const [holder] = await tx
+    .select({ label: sql<string>`${projects.name} || '/' || ${runs.number}` })
+    .from(stepClaims)
+    .innerJoin(runs, eq(runs.id, stepClaims.runId))
+    .innerJoin(projects, eq(projects.id, runs.projectId))
+    .where(eq(stepClaims.stepKey, stepKey));
+  return holder?.label ?? 'another run';
 }
 
 const isHeldBy = (id: StepId) =>
@@ -85,30 +72,33 @@ const holderIsIdle = sql`(
   and not exists (select 1 from attempts a where a.run_id = ${stepClaims.runId} and a.step = ${stepClaims.step}
     and a.status in ('starting', 'running')))`;
 
-/** It has waited for an equal step and now runs itself: the queue is joined at its end. */
-export async function waitOnceClaimed(db: Database, id: StepId, pool: string): Promise<void> {
+/** The step is to run: it joins the queue of its pool, or that of its quota first. */
+export async function queueStage(db: Database, id: StepId, stage: KeyedStage): Promise<void> {
   await db.transaction(async (tx) => {
     if (!(await holdRunAndExecution(tx, id))) return;
+    const waits = (await stagesHaveQuotas(tx)) ? waitingForQuota : waitingForSlot(stage.pool);
     await tx
       .update(steps)
-      .set({
-        ...((await stagesHaveQuotas(tx)) ? waitingForQuota : waitingForSlot(pool)),
-        waitingSince: sql`clock_timestamp()`,
-      })
-      .where(and(stepIs(id), eq(steps.status, 'waiting'), eq(steps.waitsFor, 'equal')));
+      .set({ ...stage, status: 'waiting', ...waits, waitingSince: sql`clock_timestamp()` })
+      .where(isOpen(id));
     await showWhetherRunWaits(tx, id.runId, id.execution);
   });
 }
 
-/** A result that was made before, by the attempt `fence` of the step of that name in that run. */
+/** Until it is admitted, which also says what exactly it waits for. */
+const waitingForQuota = { waitsFor: 'quota' as const, reason: 'waits for quota' };
+
+/** A result that was made before, by the attempt `fence` of the step of that name in that run; 0 of a platform step. */
 export interface EarlierResult {
   runId: string;
   label: string;
   fence: number;
   facts: Record<string, unknown> | null;
+  /** Digests of its files, each once. */
+  blobs: string[];
 }
 
-const candidatesMax = 5;
+const candidatesMax = 3;
 
 /** Results of equal steps, newest first. `onlyOwn` leaves those of other runs out: of a reproduction, for example. */
 export async function findEarlierResults(
@@ -123,30 +113,22 @@ export async function findEarlierResults(
     .select({
       runId: resultRun,
       label: sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${resultRun})`,
-      fence: sql<number>`${steps.fence}`,
+      fence: sql<number>`coalesce(${steps.fence}, 0)`,
       facts: steps.facts,
+      blobs: sql<string[]>`array(select distinct a.sha256 from artifacts a
+        where a.run_id = ${resultRun} and a.step = ${steps.name} and a.fence = ${steps.fence})`,
     })
     .from(steps)
     .where(
       and(
         eq(steps.stepKey, stepKey),
         eq(steps.name, id.step),
-        isNotNull(steps.fence),
         sql`${steps.status} in ('succeeded', 'reused')`,
         onlyOwn ? own : or(own, others),
       ),
     )
     .orderBy(desc(steps.finishedAt))
     .limit(candidatesMax);
-}
-
-/** The blobs of a result, each once. */
-export async function blobsOfResult(db: Database, { runId, fence }: EarlierResult, step: string): Promise<string[]> {
-  const rows = await db
-    .selectDistinct({ sha256: artifacts.sha256 })
-    .from(artifacts)
-    .where(and(eq(artifacts.runId, runId), eq(artifacts.step, step), eq(artifacts.fence, fence)));
-  return rows.map((row) => row.sha256);
 }
 
 /**
@@ -156,15 +138,17 @@ export async function blobsOfResult(db: Database, { runId, fence }: EarlierResul
 export async function reuseResult(
   db: Database,
   id: StepId,
+  stage: KeyedStage,
   result: EarlierResult,
-  sha256s: readonly string[],
 ): Promise<boolean> {
   return await db.transaction(async (tx) => {
     if (!(await holdRunAndExecution(tx, id))) return false;
-    await lockLiveBlobs(tx, sha256s);
+    await lockLiveBlobs(tx, result.blobs);
+    const [before] = await tx.select({ status: steps.status }).from(steps).where(stepIs(id)).for('no key update');
     const changed = await tx
       .update(steps)
       .set({
+        ...stage,
         status: 'reused',
         reusedFrom: result.runId,
         fence: result.fence,
@@ -176,8 +160,11 @@ export async function reuseResult(
       })
       .where(and(stepIs(id), sql`${steps.status} in ('pending', 'waiting')`))
       .returning({ name: steps.name });
-    await tx.delete(stepClaims).where(isHeldBy(id));
-    await showWhetherRunWaits(tx, id.runId, id.execution);
+    // A step that never waited has no claim, and its run was not shown as waiting for it.
+    if (before?.status === 'waiting') {
+      await tx.delete(stepClaims).where(isHeldBy(id));
+      await showWhetherRunWaits(tx, id.runId, id.execution);
+    }
     return changed.length > 0;
   });
 }

@@ -105,3 +105,25 @@ export function filesOf(db: Queryable, name: string, version: number): Promise<D
     .where(and(eq(datasetFiles.datasetName, name), eq(datasetFiles.version, version)))
     .orderBy(sql`${datasetFiles.path} collate "C"`);
 }
+
+export interface ChangedFile {
+  path: string;
+  what: 'added' | 'removed' | 'changed';
+}
+
+/** Which files two versions differ in: how many, and the first by path. */
+export async function changedFiles(
+  db: Queryable,
+  before: { name: string; version: number },
+  after: { name: string; version: number },
+  filesMax: number,
+): Promise<{ total: number; files: ChangedFile[] }> {
+  const files = ({ name, version }: { name: string; version: number }) =>
+    sql`(select path, sha256 from dataset_files where dataset_name = ${name} and version = ${version}::integer)`;
+  const { rows } = await db.execute<{ total: string; path: string; what: ChangedFile['what'] }>(sql`
+    select count(*) over () total, path,
+      case when a.sha256 is null then 'removed' when b.sha256 is null then 'added' else 'changed' end what
+    from ${files(before)} b full join ${files(after)} a using (path)
+    where a.sha256 is distinct from b.sha256 order by path collate "C" limit ${filesMax}`);
+  return { total: Number(rows[0]?.total ?? 0), files: rows.map(({ path, what }) => ({ path, what })) };
+}

@@ -60,7 +60,8 @@ export async function startStep(db: Queryable, id: StepId): Promise<void> {
 }
 
 export interface StepEnd {
-  status: 'succeeded' | 'failed' | 'cancelled' | 'skipped';
+  status: 'succeeded' | 'reused' | 'failed' | 'cancelled' | 'skipped';
+  reusedFrom?: string;
   reason?: string | null;
   facts?: Record<string, unknown>;
   failure?: Failure | null;
@@ -78,6 +79,7 @@ export async function closeStep(db: Queryable, id: StepId, end: StepEnd): Promis
       ...(end.facts === undefined ? {} : { facts: end.facts }),
       ...(end.failure === undefined ? {} : { failure: end.failure }),
       ...(end.fence === undefined ? {} : { fence: end.fence }),
+      ...(end.reusedFrom === undefined ? {} : { reusedFrom: end.reusedFrom }),
     })
     .where(and(stepIs(id), inArray(steps.status, ['pending', 'waiting', 'running'])))
     .returning({ name: steps.name });
@@ -106,8 +108,9 @@ export async function setStepKey(
   id: StepId,
   stepKey: string,
   ingredients: Record<string, unknown>,
+  reusable: boolean,
 ): Promise<void> {
-  await db.update(steps).set({ stepKey, ingredients }).where(stepIs(id));
+  await db.update(steps).set({ stepKey, ingredients, reusable }).where(stepIs(id));
 }
 
 export function waitingForSlot(pool: string) {

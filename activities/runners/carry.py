@@ -5,7 +5,8 @@
 
 Standard library only, Python 3.9 or newer. `io/` in DIRECTORY is what the container sees: `output`, which its entrypoint
 holds open for reading too, so that a missing carrier makes the stage wait and never kills it; `variables`, which hands
-the stage its environment and is gone afterwards, so that no secret is written to disk or shown by the engine; `report`.
+the stage its environment and is gone afterwards, so that no secret is written to disk or shown by the engine; `report`;
+`ending`, which the entrypoint cannot open while nobody carries, so that the container does not end before its output is.
 `state/log.json` says that the output has ended.
 """
 
@@ -59,7 +60,7 @@ def claim(directory, log_bytes):
 def prepare(directory, launch):
     """Makes what the container mounts. The report takes its room on disk now, so that a full disk does not lose it."""
     io = directory + '/io'
-    for name in ('output', 'variables'):
+    for name in ('output', 'variables', 'ending'):
         os.mkfifo('%s/%s' % (io, name), 0o600)
     fd = os.open(io + '/report', os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -68,7 +69,7 @@ def prepare(directory, launch):
         os.close(fd)
     if launch['user']:
         uid, gid = launch['user']['uid'], launch['user']['gid']
-        for name in ('output', 'variables', 'report'):
+        for name in ('output', 'variables', 'ending', 'report'):
             os.chown('%s/%s' % (io, name), uid, gid)
         os.chown(launch['root'], uid, gid, follow_symlinks=False)
         for path in launch['writable']:
@@ -94,12 +95,17 @@ class Carrier:
             fcntl.fcntl(self.source, 1031, CHUNK_BYTES)  # F_SETPIPE_SZ, which the fcntl module names since 3.10 only.
         except OSError:
             pass  # Over the user's allowance: a pipe of the usual size works, only slower.
+        # For writing too: with no writer left it would be readable for ever.
+        self.ending = os.open(directory + '/io/ending', os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.script = None
 
     def resume(self):
         size = os.fstat(self.log.fd).st_size
         self.log.room = max(0, self.log.room - size)
         self.log.write(b'\n[assay] The carrier of this log ended and another goes on: output may be missing here.\n')
+        if os.path.exists(self.directory + '/io/variables'):
+            # They were lost with the carrier that had them: the entrypoint ends without a report, as if it had vanished.
+            self.script = b'exit 255\n'
 
     def hand_over(self):
         """The script waits for the entrypoint to open its end: what is written before would be lost with its writer."""
@@ -123,13 +129,16 @@ class Carrier:
         """Until every process of the container is gone, or the worker says so where no writer was seen to close."""
         poll = select.poll()
         poll.register(self.source, select.POLLIN)
+        poll.register(self.ending, select.POLLIN)
         while True:
-            events = poll.poll((HAND_OVER_SECONDS if self.script else LOOK_SECONDS) * 1000)
+            events = dict(poll.poll((HAND_OVER_SECONDS if self.script else LOOK_SECONDS) * 1000))
             if self.script:
                 self.hand_over()
-            if any(event & select.POLLIN for _, event in events):
+            if self.ending in events:
+                os.read(self.ending, CHUNK_BYTES)
+            if events.get(self.source, 0) & select.POLLIN:
                 self.log.pump(self.source)
-            elif events or os.path.exists(self.directory + '/state/ended'):
+            elif self.source in events or os.path.exists(self.directory + '/state/ended'):
                 return self.drain()
 
     def drain(self):

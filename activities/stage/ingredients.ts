@@ -2,7 +2,7 @@
 import { digestedPaths, stageTree } from '#core/code-scope.ts';
 import { narrowParams } from '#core/params.ts';
 import type { Params, ProjectConfig, Stage } from '#core/project.ts';
-import { threadVariables } from '#core/stage-variables.ts';
+import { threadSettings } from '#core/stage-variables.ts';
 import type { StageIngredients, UpstreamFile } from '#core/step-key.ts';
 import type { Database } from '#db/connect.ts';
 import { getEnvironment } from '#db/environments.ts';
@@ -64,7 +64,7 @@ export async function stageIngredients(
     env,
     secrets: stage.secrets.map((name) => ({ name, version: secrets.get(name) ?? 0 })),
     cpus: stage.resources.cpus,
-    threads: threadVariables(threadsOf(stage), env),
+    threads: threadSettings(threadsOf(stage), env),
     accelerators: stage.resources.accelerators,
     runner,
     network: stage.network,

@@ -106,7 +106,7 @@ export async function prepareWorkspace(store: BlobStore, space: Workspace, mater
   for (const [name, value] of Object.entries(material.secretFiles)) {
     await writeFile(join(space.root, 'secrets', name), value, { mode: 0o600 });
   }
-  // Empty folders are no outputs, and a script that insists on making its own folder finds it absent as at home.
+  // They are there as scripts for other platforms expect; empty folders are no outputs.
   await Promise.all(
     [space.directories.output, space.directories.model].map((path) => mkdir(path, { recursive: true })),
   );

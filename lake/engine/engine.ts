@@ -36,6 +36,8 @@ export interface LakeEngine {
   work<T>(use: (session: EngineSession) => Promise<T>, options?: { signal?: AbortSignal }): Promise<T>;
   /** What a query reads, judged and parsed; a query that was asked about lately is not parsed again. */
   inspect(query: string, options?: { signal?: AbortSignal }): Promise<Operations['inspect']['answer']>;
+  /** Gives `use` an empty directory that ends with it; what a crash leaves is removed a day later. */
+  scratch<T>(use: (directory: string) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -76,6 +78,16 @@ export function createLakeEngine(options: EngineOptions): LakeEngine {
   return {
     cacheDir: options.cacheDir,
     work,
+    scratch: async (use) => {
+      await (prepared ??= prepareWork(directory));
+      const scratch = join(directory, randomUUID());
+      await mkdir(scratch, { mode: 0o700 });
+      try {
+        return await use(scratch);
+      } finally {
+        await rm(scratch, { recursive: true, force: true });
+      }
+    },
     inspect: remember((query, signal) => work((session) => session.call('inspect', { query }), signal)),
     close: async () => {
       await warm.close();

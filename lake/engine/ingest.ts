@@ -152,7 +152,7 @@ async function jsonLines(file: string): Promise<Reader> {
 }
 
 /** By the first bytes, because an upload has no name. */
-async function compressionOf(file: string): Promise<'gzip' | 'zstd' | null> {
+export async function compressionOf(file: string): Promise<'gzip' | 'zstd' | null> {
   const handle = await open(file, 'r');
   try {
     const { buffer } = await handle.read(Buffer.alloc(4), 0, 4, 0);

@@ -35,6 +35,42 @@ export interface ColumnProfile {
   q75: string | null;
 }
 
+/** A file of rows that somebody gave us. */
+export interface RowsFile {
+  file: string;
+  format: DataFormat;
+}
+
+export interface RowsDifference {
+  rowsBefore: number;
+  rowsAfter: number;
+  /** With a key: rows whose key the other file lacks. Without one: by how many rows a file is longer. */
+  added: number;
+  removed: number;
+  /** Rows that both have, with other values. */
+  changed: number;
+  /** The values are the same rows, each as often; only their order differs. Known only where the columns are equal. */
+  sameInAnotherOrder: boolean;
+  /** Some key occurs more than once; its rows are matched in their order. */
+  keyRepeats: boolean;
+  /** Those that differ. A type is null where the file lacks the column. */
+  columns: Array<{
+    name: string;
+    typeBefore: string | null;
+    typeAfter: string | null;
+    changed: number;
+    /** Largest absolute difference of numbers; null for others. */
+    largest: number | null;
+  }>;
+  /** The first, in the order of the file; rows count from 1. */
+  examples: Array<{
+    what: 'changed' | 'added' | 'removed';
+    row: number;
+    key: string | null;
+    values: Array<{ column: string; before: string | null; after: string | null }>;
+  }>;
+}
+
 export interface Operations {
   /** Checks a query without looking at data. `canonical` is DuckDB's own spelling of it, free of comments and layout. */
   inspect: { args: { query: string }; answer: QueryFacts & { canonical: string; engine: string } };
@@ -59,6 +95,11 @@ export interface Operations {
   preview: {
     args: { files: string[]; limit: number };
     answer: { columns: LakeColumn[]; rows: Array<Record<string, unknown>> };
+  };
+  /** What differs between the rows of two files, matched by a key column or by their order. */
+  compareRows: {
+    args: { before: RowsFile; after: RowsFile; key: string | null; examplesMax: number };
+    answer: RowsDifference;
   };
   /** Writes a Parquet file's rows, in their order, in another format. */
   convert: { args: { file: string; format: 'csv' | 'jsonl'; out: string }; answer: { rows: number } };

@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { DomainError, type ErrorCode } from '#core/errors.ts';
+import { compareRows } from './compare-rows.ts';
 import { ingest } from './ingest.ts';
 import { inspect, readFunctionRules } from './inspect.ts';
 import { materialise } from './materialise.ts';
@@ -48,6 +49,8 @@ async function run(request: Extract<EngineRequest, { kind: 'call' }>, within: Sa
       return ingest(within, request.args);
     case 'preview':
       return preview(within, request.args);
+    case 'compareRows':
+      return compareRows(within, request.args);
     case 'convert':
       return convert(within, request.args);
   }
@@ -73,22 +76,28 @@ function describeFailure(error: unknown, request: EngineRequest): EngineReply {
   }
   const message = error instanceof Error ? error.message : String(error);
   const reply = classify(message);
-  const isFile = request.kind === 'call' && request.name === 'ingest';
+  const files = request.kind === 'call' ? givenFiles(request) : [];
   const ofTheFile = reply === null ? damage.test(message) : reply.kind === 'refused' && reply.code === 'query-refused';
-  if (isFile && ofTheFile) return unreadable(message, request.args.file);
+  if (files.length > 0 && ofTheFile) return unreadable(message, files);
   return reply ?? { kind: 'failed', message };
+}
+
+/** Files that somebody gave us, which may be damaged; the other operations read only what we wrote. */
+function givenFiles(request: Extract<EngineRequest, { kind: 'call' }>): string[] {
+  if (request.name === 'ingest') return [request.args.file];
+  return request.name === 'compareRows' ? [request.args.before.file, request.args.after.file] : [];
 }
 
 /** Classes that mean a fault of the engine or the disk elsewhere, and a damaged file where one is read. */
 const damage = /^(?:Invalid|Serialization|INTERNAL|IO) Error: (?![^]*(?:No space left|Could not write|Cannot open))/;
 
 /** What DuckDB says about a file, without our SQL, our name for the file and advice that only its own users can follow. */
-function unreadable(message: string, file: string): EngineReply {
+function unreadable(message: string, files: readonly string[]): EngineReply {
   const text = withoutOurSql(message)
     .replace(/^[A-Z][A-Za-z ]*Error: /, '')
     .replace(/\s*LINE \d+:[^]*$/, '')
     .replace(/\s*(Possible (fixes|Solution)|Try (setting|auto)|This type was either|\n {2}file = )[^]*$/, '');
-  const named = text.replaceAll(`"${file}"`, '').replaceAll(file, 'the file');
+  const named = files.reduce((said, file) => said.replaceAll(`"${file}"`, '').replaceAll(file, 'the file'), text);
   return refused('invalid-request', `The file can not be read: ${named.trim().slice(0, 1000)}`);
 }
 

@@ -166,7 +166,10 @@ export async function sendProject(system: System, project: string, files: Record
   return commit;
 }
 
-/** A submit without an answer is repeated with its key until there is one, as every client should. */
+/**
+ * A submit without an answer is repeated with its key until there is one, as every client should. Every two runs are equal
+ * and ask for the same results at about the same time.
+ */
 async function keepSubmitting(
   system: System,
   project: string,
@@ -181,7 +184,8 @@ async function keepSubmitting(
       const open = await system.client().runs.list({ project, status: 'queued,running,waiting', limit: 100 });
       if (key !== null || open.items.length < openMax) {
         key ??= randomUUID();
-        const run = await system.client().runs.submit(project, { commit }, { idempotencyKey: key });
+        const seed = Math.floor(submitted.length / 2);
+        const run = await system.client().runs.submit(project, { commit, seed }, { idempotencyKey: key });
         submitted.push({ id: run.id, at: Date.now() });
         key = null;
       }
@@ -231,6 +235,14 @@ interface AttemptRow {
   class: string | null;
 }
 
+interface StepRow {
+  name: string;
+  status: string;
+  fence: number | null;
+  kind: string;
+  reused_from: string | null;
+}
+
 async function judge(system: System, submitted: Submitted[], witness: Witness, lines: number) {
   const violations: string[] = [];
   const numbers = { succeeded: 0, failed: 0, attempts: 0, lost: 0, adopted: 0, slowestMs: 0 };
@@ -268,8 +280,8 @@ async function judge(system: System, submitted: Submitted[], witness: Witness, l
         `select step, fence, status, launch, failure->>'class' as class from attempts where run_id = $1 order by fence`,
         [id],
       );
-      const steps = await rows<{ name: string; status: string; fence: number | null; kind: string }>(
-        'select name, status, fence, kind from steps where run_id = $1 order by position',
+      const steps = await rows<StepRow>(
+        'select name, status, fence, kind, reused_from from steps where run_id = $1 order by position',
         [id],
       );
       numbers.attempts += attempts.length;
@@ -283,13 +295,18 @@ async function judge(system: System, submitted: Submitted[], witness: Witness, l
       if (run?.status === 'succeeded') {
         numbers.succeeded += 1;
         for (const step of steps) {
-          if (!['succeeded', 'skipped'].includes(step.status)) say(`${step.name} is ${step.status} in a succeeded run`);
+          if (!['succeeded', 'reused', 'skipped'].includes(step.status))
+            say(`${step.name} is ${step.status} in a succeeded run`);
+          if (step.kind === 'platform') continue;
           const good = attempts.filter((attempt) => attempt.step === step.name && attempt.status === 'succeeded');
-          if (step.kind === 'stage' && (good.length !== 1 || good[0]?.fence !== step.fence))
-            say(`${step.name} has ${good.length} successful attempts`);
+          const expected = step.status === 'reused' ? 0 : 1;
+          if (good.length !== expected || (expected === 1 && good[0]?.fence !== step.fence))
+            say(`${step.name} is ${step.status} and has ${good.length} successful attempts`);
         }
         const artifacts = await rows<{ step: string; fence: number; path: string; sha256: string }>(
-          'select step, fence, path, sha256 from artifacts where run_id = $1 order by path',
+          `select a.step, a.fence, a.path, a.sha256 from steps s
+           join artifacts a on a.run_id = coalesce(s.reused_from, s.run_id) and a.step = s.name and a.fence = s.fence
+           where s.run_id = $1 order by a.path`,
           [id],
         );
         const paths = artifacts.map(({ step, path }) => `${step}/${path}`).toSorted();
@@ -297,7 +314,8 @@ async function judge(system: System, submitted: Submitted[], witness: Witness, l
         if (paths.join() !== expected.join()) say(`artifacts ${paths.join()}`);
         for (const { sha256 } of artifacts) if (!(await system.isWhole(sha256))) say(`blob ${sha256} is damaged`);
         const weights = await (await system.client().artifacts.open(id, 'model/weights.txt')).text();
-        if (weights !== `${id}\n`) say(`the model says ${weights}`);
+        const maker = steps.find(({ name }) => name === 'train')?.reused_from ?? id;
+        if (weights !== `${maker}\n`) say(`the model says ${weights}`);
         const log = await (await system.client().logs.open(id, { step: 'train' })).text();
         const wrong = logFault(log, lines);
         if (wrong !== null) say(wrong);
@@ -310,6 +328,11 @@ async function judge(system: System, submitted: Submitted[], witness: Witness, l
         if (open.length > 0) say(`steps ${open.map(({ name }) => name).join()} are open in a closed run`);
       }
     }
+    const twice = await rows<{ step_key: string; n: number }>(
+      `select step_key, count(*)::int n from steps where run_id = any($1) and kind = 'stage' and status = 'succeeded'
+       group by 1 having count(*) > 1`,
+    );
+    for (const { step_key: key, n } of twice) violations.push(`the step ${key} ran ${n} times`);
     const claims = await rows<{ step_key: string }>('select step_key from step_claims', []);
     if (claims.length > 0) violations.push(`${claims.length} claims are left`);
     const versions = await rows<{ run_id: string; n: number }>(

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { freePort } from '#embedded/ports.ts';
+import { isFinished, type RunStatus } from '#core/run.ts';
 import { mirrorId } from '#schedules/mirror.ts';
 import type { Client } from '#sdk/client.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
@@ -19,7 +20,7 @@ const folder = fileURLToPath(new URL('../histories', import.meta.url));
 const threeStages = `
 stages:
   prepare: { command: 'echo prepared > prepared.txt', outputs: [prepared.txt] }
-  train: { command: 'mkdir model && echo weights > model/w && echo "{\\"acc\\": 1}" > metrics.json', needs: [prepare], outputs: [model/] }
+  train: { command: 'echo weights > model/w && echo "{\\"acc\\": 1}" > metrics.json', needs: [prepare], outputs: [model/] }
   evaluate: { command: 'cat model/w', needs: [train] }
 `;
 
@@ -28,22 +29,27 @@ const sleeper = `stages: { train: { command: 'echo begun; sleep 600', retries: 0
 interface Scenario {
   name: string;
   projectFile: string;
+  /** How the run is to end; `succeeded` when absent. */
+  ends?: RunStatus;
+  /** How often it is submitted, each time after the end of the one before; the last is saved. Once when absent. */
+  submits?: number;
   /** What happens while it runs. */
   act?: (assay: AssayProcess, client: Client, runId: string) => Promise<void>;
 }
 
 const scenarios: Scenario[] = [
   { name: 'succeeded', projectFile: threeStages },
+  { name: 'reused', projectFile: threeStages, submits: 2 },
   {
     name: 'promoted',
     projectFile: `${threeStages}model: { name: best, path: model/ }\ngate: ["acc >= 0.5"]\npromote: when-passed\n`,
   },
   { name: 'gate-failed', projectFile: `${threeStages}model: { name: worse, path: model/ }\ngate: ["acc >= 2"]\n` },
   { name: 'retried', projectFile: `stages: { train: { command: 'test "$ASSAY_ATTEMPT" = 2', retries: 1 } }\n` },
-  { name: 'failed', projectFile: `stages: { train: { command: 'exit 3' } }\n` },
-  { name: 'cancelled', projectFile: sleeper, act: cancelRunning },
+  { name: 'failed', projectFile: `stages: { train: { command: 'exit 3' } }\n`, ends: 'failed' },
+  { name: 'cancelled', projectFile: sleeper, ends: 'cancelled', act: cancelRunning },
   { name: 'attached', projectFile: `stages: { train: { command: 'sleep 5' } }\n`, act: killMain },
-  { name: 'attention-aborted', projectFile: sleeper, act: loseAndAbort },
+  { name: 'attention-aborted', projectFile: sleeper, ends: 'failed', act: loseAndAbort },
 ];
 
 async function stageRuns(assay: AssayProcess, runId: string): Promise<number> {
@@ -119,13 +125,19 @@ await mkdir(folder, { recursive: true });
 const assay = assayProcess(home, await freePort());
 await assay.start();
 try {
-  for (const { name, projectFile, act } of scenarios.filter((scenario) => isAsked(scenario.name))) {
+  for (const { name, projectFile, ends, submits, act } of scenarios.filter((scenario) => isAsked(scenario.name))) {
     const commit = await sendProject(assay, name, { 'assay.yaml': projectFile });
     const client = assay.client();
-    const { id } = await client.runs.submit(name, { commit });
-    await act?.(assay, client, id);
-    await until(async () => ['succeeded', 'failed', 'cancelled'].includes((await client.runs.get(id)).status), 120_000);
-    await save(name, async () => runWorkflowId(id, 1));
+    let last = '';
+    for (let left = submits ?? 1; left > 0; left -= 1) {
+      const { id } = await client.runs.submit(name, { commit });
+      await act?.(assay, client, id);
+      await until(async () => isFinished((await client.runs.get(id)).status), 120_000);
+      const { status, failure } = await client.runs.get(id);
+      if (status !== (ends ?? 'succeeded')) throw new Error(`${name} ended as ${status}: ${failure?.sentence}`);
+      last = id;
+    }
+    await save(name, async () => runWorkflowId(last, 1));
   }
   if (isAsked('ticked')) {
     const commit = await sendProject(assay, 'ticked', { 'assay.yaml': threeStages });

@@ -46,7 +46,11 @@ export function teamSystem(options: TopologyOptions): TeamSystem {
       const pid = running().pid(kind);
       return pid === undefined ? [] : [{ pid, launch: null }];
     },
-    watchedBy: (kind) => stageProcesses(join(options.home, kind), 'supervisor'),
+    // A carrier is there before its container runs; what was only about to run is launched again.
+    watchedBy: (kind) =>
+      options.docker === true
+        ? containerProcesses([join(options.home, kind)])
+        : stageProcesses(join(options.home, kind), 'supervisor'),
     async kill(_kind, pid) {
       try {
         process.kill(pid, 'SIGKILL');
@@ -69,7 +73,7 @@ export function teamSystem(options: TopologyOptions): TeamSystem {
 }
 
 /** The first processes of the containers that belong to launches of these homes. */
-function containerProcesses(homes: readonly string[]): Array<{ pid: number; launch: string | null }> {
+function containerProcesses(homes: readonly string[]): Array<{ pid: number; launch: string }> {
   const names = new Set(homes.flatMap(launchesIn));
   const docker = (...args: string[]) =>
     execFileSync('docker', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });

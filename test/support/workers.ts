@@ -149,12 +149,15 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     return commit;
   }
 
+  /** Every step runs unless `reuse` is given, so that runs of one commit do not answer each other. */
   async function submit(projectId: string, commit: string, more: Partial<typeof runs.$inferInsert> = {}) {
     const id = newId();
     const number = 1 + (await db.select({ n: runs.number }).from(runs).where(eq(runs.projectId, projectId))).length;
     await db.transaction(async (tx) => {
       const asOf = new Date().toISOString();
-      await tx.insert(runs).values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, ...more });
+      await tx
+        .insert(runs)
+        .values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, reuse: false, ...more });
       await tx.insert(executions).values({ runId: id, n: 1 });
     });
     return id;

@@ -40,11 +40,28 @@ gate: ["acc >= 0.5"]
 promote: when-passed
 `;
 
+it('equal steps run once', async () => {
+  const { projectId, commit } = await workers.createProject('once', {
+    'assay.yaml': project.replace('careful', 'once'),
+  });
+  const ids: string[] = [];
+  for (let n = 0; n < 6; n += 1) ids.push(await workers.submit(projectId, commit, { reuse: true }));
+  for (const id of ids)
+    expect(await workers.finished(id, 110_000)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
+  const launched = await workers.db.select().from(attempts).where(inArray(attempts.runId, ids));
+  // A launch whose start was not answered is lost, and launched again by the same run.
+  const good = launched.filter(({ status }) => status !== 'lost').map(({ step, status }) => `${step} ${status}`);
+  expect(good.toSorted()).toEqual(['prepare succeeded', 'train succeeded']);
+  const stages = (await Promise.all(ids.map((id) => workers.steps(id)))).flat().filter(({ kind }) => kind === 'stage');
+  expect(stages.filter(({ status }) => status === 'reused')).toHaveLength(10);
+}, 120_000);
+
 it('every run succeeds, and each step, artifact, version and promotion is there once', async () => {
   const { projectId, commit } = await workers.createProject('careful', { 'assay.yaml': project });
   const ids = [];
   for (let n = 0; n < 6; n += 1) ids.push(await workers.submit(projectId, commit));
-  for (const id of ids) expect(await workers.finished(id)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
+  for (const id of ids)
+    expect(await workers.finished(id, 110_000)).toMatchObject({ status: 'succeeded', gateResult: 'passed' });
   expect(lost).toBeGreaterThan(ids.length);
   for (const id of ids) {
     const steps = await workers.steps(id);
@@ -58,8 +75,9 @@ it('every run succeeds, and each step, artifact, version and promotion is there 
   }
   const made = await workers.db.select().from(versions).where(inArray(versions.runId, ids));
   expect(made.map(({ number }) => number).toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6]);
-  expect(await workers.db.select().from(models)).toHaveLength(1);
+  const named = workers.db.select().from(models).where(eq(models.name, 'careful'));
+  expect(await named).toHaveLength(1);
   const promoted = await workers.db.select().from(promotions).where(inArray(promotions.runId, ids));
   expect(promoted.map(({ runId }) => runId).toSorted()).toEqual(ids.toSorted());
   expect(await workers.db.select().from(stepClaims)).toEqual([]);
-});
+}, 120_000);

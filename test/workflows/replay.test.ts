@@ -46,6 +46,12 @@ describe('the history of a run', () => {
     expect(events.length).toBeLessThanOrEqual(20 + 6 * activitiesOf(events).length);
   });
 
+  it('that found equal results claims its stages and launches none', async () => {
+    const { events } = await load('reused');
+    const stages = activitiesOf(events).filter((name) => name === 'claimStep' || name === 'runStage');
+    expect(stages).toEqual(['claimStep', 'claimStep', 'claimStep']);
+  });
+
   it('that lost its watcher attaches to the launch on its node and starts nothing twice', async () => {
     const { events } = await load('attached');
     expect(activitiesOf(events)).toEqual([

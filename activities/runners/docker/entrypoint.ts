@@ -11,7 +11,8 @@ export const ioMount = '/run/assay';
  * with interrupts ignored; env(1) of coreutils resets that, where another env(1) leaves it.
  *
  * The loop tells the end of the wait by the trap (143) from the end of the command. Afterwards helpers of the command
- * get a quarter of a second to end by themselves; what is left then is counted, and dies with this process.
+ * get a quarter of a second to end by themselves; what is left then is counted, and dies with this process. It does not
+ * end while nobody carries the output: `ending` can be opened only then.
  */
 export const entrypointScript = `
 exec 3<>${ioMount}/output 2>&3
@@ -55,6 +56,7 @@ elif [ -r $root/memory/memory.stat ]; then
   read -r n <$root/cpuacct/cpuacct.usage && cpu=$((n / 1000))
 fi
 printf 'code %s\\nstop %s\\nleft %s\\npeak %s\\ncached %s\\nkills %s\\ncpu %s\\nend\\n' $code $stop $left \${peak:-0} $cached $kills $cpu 1<>${ioMount}/report
+printf x >${ioMount}/ending
 exit $code
 `;
 

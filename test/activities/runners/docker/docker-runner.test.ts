@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDockerRunner } from '#activities/runners/docker/docker-runner.ts';
@@ -82,6 +83,35 @@ describe.skipIf(docker === null)('a stage in a container (skipped: no Docker eng
     );
     expect(lines.slice(0, 3).join()).toContain('[assay] The carrier of this log ended and another goes on');
     expect(lines.at(-2)).toBe('last');
+  });
+
+  it('ends when its variables were lost with its carrier, which is never the fault of its code', async () => {
+    const launches = await Promise.all([0, 1, 2].map(async () => await spec(['/bin/sh', '-c', 'echo ran'])));
+    for (const wanted of launches) {
+      const handle = await under.runner.start(wanted);
+      process.kill(await carrierOf(wanted.name), 'SIGKILL');
+      const { reason, code } = await handle.wait();
+      const ran = (await logOf(handle)).includes('ran\n');
+      expect([reason, code, ran]).toEqual(ran ? ['exited', 0, true] : ['vanished', null, false]);
+    }
+  });
+
+  it('ends only once somebody carries its output, when worker and carrier are both gone', async () => {
+    const wanted = await spec(['/bin/sh', '-c', 'while [ ! -e go ]; do sleep 0.02; done; seq 1 5000; echo > ended']);
+    await under.runner.start(wanted);
+    await until(() => !existsSync(join(under.stateDir, wanted.name, 'io/variables')));
+    const carrier = await carrierOf(wanted.name);
+    process.kill(carrier, 'SIGKILL');
+    await until(() => !existsSync(`/proc/${carrier}`));
+    await mkdir(join(wanted.files.workDir, 'go'));
+    await until(() => existsSync(join(wanted.files.workDir, 'ended')));
+    // Longer than the entrypoint waits for helpers of the command.
+    await sleep(1_000);
+    expect((await docker?.getContainer(wanted.name).inspect())?.State.Running).toBe(true);
+    const handle = await under.reopen().attach(wanted.name);
+    expect(await handle?.wait()).toMatchObject({ reason: 'exited', code: 0 });
+    const lines = handle === null ? [] : (await logOf(handle)).split('\n').filter((line) => /^\d+$/.test(line));
+    expect(lines).toHaveLength(5_000);
   });
 
   it('that somebody kills or removes has vanished, which is never the fault of its code', async () => {
