@@ -169,6 +169,7 @@ describe('the key of a stage, from the texts of its parameters', () => {
         expect(keyOfTexts('params.json', spelled(params, pick))).toBe(plain);
         expect(keyOfTexts('params.yaml', `# a note\n${spelled(params, pick)}\n`)).toBe(plain);
       }),
+      { numRuns: 40 },
     );
     const block = 'model:\n  depth: 4.0 # deep\n  "na\u0069\u0308ve": 1.0e-1\nlr: +1.\n';
     const json = '{"lr": 1, "model": {"na\u00efve": 0.1, "depth": 4}}';

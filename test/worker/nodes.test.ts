@@ -7,6 +7,7 @@ import { drainNode, listNodes, resumeNode } from '#db/nodes.ts';
 import { attempts } from '#db/schema/steps.ts';
 import { explainWaiting } from '#db/waiting.ts';
 import { type StageProcess, stageProcess } from '../support/stage-process.ts';
+import { launchesIn } from '../support/stage-processes.ts';
 import { until } from '../support/stack.ts';
 import { startTestWorkers, type TestWorkers } from '../support/workers.ts';
 
@@ -113,8 +114,7 @@ describe('three nodes of two slots', () => {
   }, 400_000);
 });
 
-// These have a pool each and wait for leases more than for the machine, so they wait side by side.
-describe.concurrent('a node with devices', () => {
+describe('a node with devices', () => {
   it('hands each out once, also after it was killed while stages run', async ({ nodeNamed }) => {
     const node = nodeNamed('devices', 'tpu.x1', {
       ASSAY_SLOTS: '',
@@ -141,6 +141,7 @@ describe.concurrent('a node with devices', () => {
   }, 240_000);
 });
 
+// These have a pool each and wait for leases more than for the machine, so they wait side by side.
 describe.concurrent('a node of another shape', () => {
   it('is refused at its start, with both shapes and what to do', async ({ nodeNamed }) => {
     await nodeNamed('first', 'shapes').start();
@@ -277,6 +278,7 @@ describe.concurrent('a node that is killed', () => {
     expect(Number(lost?.finishedAt) - killedAt).toBeLessThan(30_000);
     // The stage that the dead node left behind is removed by its worker when it comes back.
     await node.start();
-    await until(async () => (await workers.db.select().from(attempts).where(eq(attempts.runId, runId))).length === 2);
+    await until(() => launchesIn(join(workers.home, 'dead')).length === 0);
+    expect(await attemptsOf(runId)).toHaveLength(2);
   }, 240_000);
 });
