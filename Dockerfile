@@ -27,7 +27,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 assay \
  && useradd --uid 10001 --gid assay --no-create-home --home-dir /var/lib/assay --shell /usr/sbin/nologin assay \
- && install --directory --owner=assay --group=assay --mode=0711 /var/lib/assay
+ && install --directory --owner=assay --group=assay --mode=0711 /var/lib/assay \
+ && install --directory --owner=assay --group=assay --mode=0700 /var/lib/assay-signing
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY --from=sources /app ./

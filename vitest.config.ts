@@ -2,7 +2,13 @@ import { defineConfig } from 'vitest/config';
 import { createClosingLine } from '#test/support/closing-line.ts';
 
 // `unit` needs no server and stays fast; `integration` starts real Postgres, Temporal and processes.
-const unit = ['test/core/**/*.test.ts', 'test/contract/**/*.test.ts', 'test/config/**/*.test.ts', 'test/*.test.ts'];
+const unit = [
+  'test/core/**/*.test.ts',
+  'test/proof/**/*.test.ts',
+  'test/contract/**/*.test.ts',
+  'test/config/**/*.test.ts',
+  'test/*.test.ts',
+];
 
 export default defineConfig({
   test: {

@@ -14,6 +14,7 @@ import {
   reuseResult,
   takeClaim,
 } from '#db/claims.ts';
+import { getInitialCheckpoint } from '#db/checkpoints.ts';
 import type { Database } from '#db/connect.ts';
 import { listOutputs } from '#db/outputs.ts';
 import { stagesHaveQuotas } from '#db/quotas.ts';
@@ -124,10 +125,11 @@ async function answerWith(deps: ClaimDeps, input: StageId, stage: KeyedStage, re
 }
 
 async function gather(deps: ClaimDeps, { run, project }: LoadedRun, config: ProjectConfig, stage: Stage, id: StageId) {
-  const [environment, outputs, data] = await Promise.all([
+  const [environment, outputs, data, initFrom] = await Promise.all([
     getStep(deps.db, { ...id, step: 'build-environment' }),
     listOutputs(deps.db, run.id, id.execution),
     listRunData(deps.db, run.id),
+    getInitialCheckpoint(deps.db, run.id),
   ]);
   return await stageIngredients(deps, stage, {
     project,
@@ -138,6 +140,7 @@ async function gather(deps: ClaimDeps, { run, project }: LoadedRun, config: Proj
     environmentKey: run.environmentKey,
     requirementFiles: (environment?.facts?.files as string[] | undefined) ?? [],
     data,
+    initFrom,
     outputs,
   });
 }

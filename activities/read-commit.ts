@@ -60,6 +60,16 @@ export async function readCommit(deps: CommitDeps, wanted: CommitToRead): Promis
   return { config, params, plan };
 }
 
+/** Checkpoints that a run was submitted with are for a stage of the same name. @throws checkpoint-missing */
+export function requireInitialStage(config: ProjectConfig, initial: { label: string; step: string } | null): void {
+  const names = config.stages.map(({ name }) => name);
+  if (initial === null || names.includes(initial.step)) return;
+  throw new DomainError(
+    'checkpoint-missing',
+    `The run is to start from the checkpoints of ${initial.step} of ${initial.label}, but this commit has no stage of that name; it has ${names.join(', ')}.`,
+  );
+}
+
 function repositoryOf(
   mirrors: CommitDeps['mirrors'],
   projectId: string,

@@ -3,6 +3,7 @@ import { seedOf } from '#contract/read-project.ts';
 import type { RunnerOffer } from '#core/network.ts';
 import type { Plan } from '#core/plan.ts';
 import type { ProjectConfig } from '#core/project.ts';
+import { getInitialCheckpoint } from '#db/checkpoints.ts';
 import type { Database } from '#db/connect.ts';
 import { openExecution } from '#db/executions.ts';
 import { syncFileSchedule } from '#db/file-schedule.ts';
@@ -11,7 +12,7 @@ import { type LoadedRun, loadRun } from '#db/run-facts.ts';
 import { insertSteps, type NewStep, setResolved, showWhetherRunWaits, waitForNode } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import type { KeepSource } from './keep-source.ts';
-import { readCommit } from './read-commit.ts';
+import { readCommit, requireInitialStage } from './read-commit.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 
 export interface ResolveDeps {
@@ -76,6 +77,7 @@ async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Prom
   const found = await findCommit(deps, { run, project });
   if ((await listPools(deps.db)).length === 0) throw new Error('no node has registered yet; start a stage worker');
   const { config, params, plan } = await readCommit(deps, { ...run, project, commit: found.commit });
+  requireInitialStage(config, await getInitialCheckpoint(deps.db, run.id));
   const sourceSha256 = await deps.keepSource(project.id, found.commit);
   const branch = found.branch ?? run.branch;
   // Before the plan is written: a step that is repeated with a plan comes no more here.

@@ -25,6 +25,8 @@ import { currentContext, failureClassOf } from './failures.ts';
 import { outcomeOf } from './inspect-attempt.ts';
 import { persevere } from './persevere.ts';
 import type { StageExit, StageHandle } from './runners/runner.ts';
+import { restoredLine } from './stage/checkpoints/restore-checkpoints.ts';
+import { type CheckpointWatch, watchCheckpoints } from './stage/checkpoints/watch-checkpoints.ts';
 import { type Collected, collectStageOutputs } from './stage/collect.ts';
 import { readBackDeterminism } from './stage/determinism.ts';
 import { readDiskStop } from './stage/disk-stop.ts';
@@ -55,7 +57,7 @@ export async function runStage(deps: StageDeps, input: StageInput): Promise<Stag
       // An earlier watcher of this launch may have recorded its end while it was asked to let go.
       const attempt = (await persevere(() => getAttempt(deps.db, taken))) ?? taken;
       if (!isOpenAttempt(attempt)) return outcomeOf(attempt);
-      const space = workspaceOf(deps.workDir, attempt.launch, config);
+      const space = workspaceOf(deps.workDir, attempt.launch, config, stage);
       return await watchLaunch({ deps, loaded, config, stage, attempt, space, secrets: {}, abort: mayWatch });
     });
   } finally {
@@ -102,23 +104,35 @@ async function watchLaunch(watch: Watch): Promise<StageOutcome> {
     return await failToLaunch(watch, error);
   }
   const token = stageToken(deps.secretsKey, attempt.launch);
-  const pump = await persevere(() => startLogPump(deps, attempt, handle, [token, ...Object.values(watch.secrets)]));
+  const masked = [token, ...Object.values(watch.secrets)];
+  const { restoredFrom } = watch.attempt;
+  const heading = restoredFrom === null ? '' : restoredLine(restoredFrom);
+  const pump = await persevere(() => startLogPump(deps, attempt, handle, masked, heading));
+  const checkpoints = await persevere(() => watchCheckpoints(watch));
+  const carried = { pump, checkpoints };
   const timer = createDeadline(attempt, stage);
   try {
     const ended = await Promise.race([handle.wait(watch.abort), timer.over]);
-    if (ended !== 'over') return await conclude(watch, handle, pump, ended, false);
+    if (ended !== 'over') return await conclude(watch, handle, carried, ended, false);
+    await checkpoints.beforeStop(stage.graceMs);
     const askedAt = new Date().toISOString();
     await handle.signal('terminate');
     const exit = await handle.wait(watch.abort);
     // It may have ended in time while nobody watched.
-    return await conclude(watch, handle, pump, exit, exit.finishedAt >= askedAt);
+    return await conclude(watch, handle, carried, exit, exit.finishedAt >= askedAt);
   } catch (error) {
     if (!watch.abort.aborted) throw error;
-    return await letGo(watch, handle, pump);
+    return await letGo(watch, handle, carried);
   } finally {
     timer.clear();
-    await pump.abandon();
+    await Promise.all([pump.abandon(), checkpoints.abandon()]);
   }
+}
+
+/** What is carried from the stage to where people and later attempts find it. */
+interface Carried {
+  pump: LogPump;
+  checkpoints: CheckpointWatch;
 }
 
 /** The time over which a stage may run counts from its first start, whoever watches it now. */
@@ -137,7 +151,7 @@ function createDeadline(attempt: Attempt, stage: Stage) {
 async function conclude(
   watch: Watch,
   handle: StageHandle,
-  pump: LogPump,
+  { pump, checkpoints }: Carried,
   exit: StageExit,
   timedOut: boolean,
 ): Promise<StageOutcome> {
@@ -146,13 +160,18 @@ async function conclude(
   const [{ collected, refusal }] = await Promise.all([
     succeeded ? collect(watch) : { collected: null, refusal: null },
     persevere(() => pump.finish()),
+    checkpoints.finish(exit, lastCheckpointMs),
   ]);
   const failure =
     refusal ??
     (succeeded ? null : await failureOfDisk(watch, pump.tail())) ??
     failureOfExit(watch, exit, timedOut, collected?.missing ?? [], pump.tail());
   const determinism = await persevere(() => readBackDeterminism(watch.space, watch.stage));
-  const end = endOf(exit, [...(collected?.notes ?? []), ...(determinism?.notes ?? [])], determinism);
+  const end = endOf(
+    exit,
+    [...checkpoints.notes(), ...(collected?.notes ?? []), ...(determinism?.notes ?? [])],
+    determinism,
+  );
   const recorded =
     failure === null && collected !== null
       ? await persevere(() => succeedAttempt(deps.db, attempt, collected, end))
@@ -165,6 +184,10 @@ async function conclude(
     ? { status: 'succeeded', fence: attempt.fence }
     : { status: 'failed', fence: attempt.fence, failure, started: exit.reason !== 'launch-failed' };
 }
+
+/** The last checkpoints of a stage that ended are waited for so long; a node that goes has less time. */
+const lastCheckpointMs = 600_000;
+const lastCheckpointOfLeavingMs = 60_000;
 
 /** A disk that is full for longer than this takes the stage's result with it. */
 const collectPatienceMs = 300_000;
@@ -261,19 +284,19 @@ async function failToLaunch(watch: Watch, error: unknown): Promise<StageOutcome>
  * The activity was cancelled. Postgres says whether the stage has to stop; when it does not answer, or says that the
  * stage is wanted, the stage is left running for whoever attaches next.
  */
-async function letGo(watch: Watch, handle: StageHandle, pump: LogPump): Promise<never> {
+async function letGo(watch: Watch, handle: StageHandle, { pump, checkpoints }: Carried): Promise<never> {
   const { deps, attempt, abort } = watch;
   const details = currentContext()?.cancellationDetails;
   const asked = details?.cancelRequested === true ? 'cancelled' : null;
   const why = asked ?? (await reasonToStop(deps.db, attempt).catch(() => null));
   if (why !== null) {
-    await stopStage(handle, null);
-    await pump.finish().catch(() => undefined);
+    const exit = await stopStage(watch, handle, checkpoints, null);
+    await Promise.all([pump.finish().catch(() => undefined), checkpoints.finish(exit, lastCheckpointMs)]);
     await persevere(() => closeAttempt(deps.db, attempt, { status: 'cancelled', facts: { why } }));
     await forget(watch, handle);
   } else if (deps.leaving.signal().aborted) {
-    await stopStage(handle, deps.leaving.killAfterMs());
-    await pump.finish().catch(() => undefined);
+    const exit = await stopStage(watch, handle, checkpoints, deps.leaving.killAfterMs());
+    await Promise.all([pump.finish().catch(() => undefined), checkpoints.finish(exit, lastCheckpointOfLeavingMs)]);
     const failure = drained(watch);
     await persevere(async () => {
       await closeAttempt(deps.db, attempt, { status: 'lost', failure, facts: { drained: true } });
@@ -295,12 +318,19 @@ function drained({ deps, stage }: Watch): Failure {
   return { class: 'infrastructure', sentence, step: stage.name, logTail: [], exitCode: null };
 }
 
-async function stopStage(handle: StageHandle, killAfterMs: number | null): Promise<void> {
+async function stopStage(
+  { stage }: Watch,
+  handle: StageHandle,
+  checkpoints: CheckpointWatch,
+  killAfterMs: number | null,
+): Promise<StageExit> {
+  await checkpoints.beforeStop(Math.min(stage.graceMs, killAfterMs ?? stage.graceMs));
   await handle.signal('terminate');
   const timer =
     killAfterMs === null ? null : setTimeout(() => void handle.signal('kill').catch(() => undefined), killAfterMs);
-  await handle.wait();
+  const exit = await handle.wait();
   if (timer !== null) clearTimeout(timer);
+  return exit;
 }
 
 /** The record stands, so the launch and its directory may go; what is left after a death here, the reconciler removes. */

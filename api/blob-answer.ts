@@ -85,7 +85,7 @@ export function matches(header: string | undefined, etag: string): boolean {
 }
 
 /** Null sends everything: no range, one we do not understand, or one that was made for other bytes (RFC 9110 §14). */
-function wantedRange(request: FastifyRequest, etag: string, sizeBytes: number): ByteRange | null {
+export function wantedRange(request: FastifyRequest, etag: string, sizeBytes: number): ByteRange | null {
   const { range, 'if-range': ifRange } = request.headers;
   if (range === undefined || (ifRange !== undefined && ifRange !== etag)) return null;
   const [, first = '', last = ''] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(range.trim()) ?? [];

@@ -1,6 +1,7 @@
 // Runs as the API shows them, from the rows that remember them.
 import type { Attempt, Run, RunSummary, Step } from '#contract/runs.ts';
 import { type Failure, legalRunActions } from '#core/run.ts';
+import { type CheckpointSet, getInitialCheckpoint } from '#db/checkpoints.ts';
 import type { Database } from '#db/connect.ts';
 import { getRunDetail, listExecutions, listRunAttempts, listRunSteps, listVersionsOfRun } from '#db/runs.ts';
 import type { RunSummaryRow } from '#db/run-summary.ts';
@@ -65,11 +66,12 @@ function failureView(failure: Failure | null): RunSummary['failure'] {
 }
 
 export async function loadRunView(db: Database, facts: ApiFacts, id: string): Promise<Run> {
-  const [detail, executions, steps, versions] = await Promise.all([
+  const [detail, executions, steps, versions, initial] = await Promise.all([
     getRunDetail(db, id),
     listExecutions(db, id),
     loadSteps(db, id),
     listVersionsOfRun(db, id),
+    getInitialCheckpoint(db, id),
   ]);
   const { seedAsked, ...rest } = detail;
   return {
@@ -77,6 +79,7 @@ export async function loadRunView(db: Database, facts: ApiFacts, id: string): Pr
     ...summaryView(detail),
     waitingReason: await fullReason(db, detail),
     seed: detail.seed ?? seedAsked,
+    initFrom: initial && initFromView(initial),
     executions: executions.map((row) => ({
       ...row,
       workflowId: runWorkflowId(id, row.n),
@@ -85,6 +88,10 @@ export async function loadRunView(db: Database, facts: ApiFacts, id: string): Pr
     steps,
     versions,
   };
+}
+
+function initFromView({ label, step, fence, number, digest, files, sizeBytes }: CheckpointSet): Run['initFrom'] {
+  return { run: label, step, attempt: fence, set: number, digest, files, sizeBytes };
 }
 
 /** For a run that waits to be started also its place, which takes counting. */

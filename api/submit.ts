@@ -1,9 +1,11 @@
 // From a submit as it was sent to a run as it is accepted: what `like` gives, what the commit says, what is stored.
 import type { z } from 'zod';
 import type { submitRunBody } from '#contract/runs.ts';
-import { readCommit } from '#activities/read-commit.ts';
+import { readCommit, requireInitialStage } from '#activities/read-commit.ts';
+import { parseInitFrom } from '#core/checkpoint.ts';
 import { DomainError } from '#core/errors.ts';
 import { defaultPriority } from '#core/priority.ts';
+import { type CheckpointSet, chooseInitialCheckpoint, getInitialCheckpoint } from '#db/checkpoints.ts';
 import { listPools } from '#db/nodes.ts';
 import { getRunToCopy } from '#db/runs.ts';
 import type { Submit } from '#db/submit.ts';
@@ -29,7 +31,8 @@ export async function prepareSubmit(
   const source = sourceOf(body, like, project.defaultBranch);
   const overrides = { ...like?.overrides, ...body.params };
   const command = body.command ?? like?.command ?? null;
-  await inspect(deps, project, { commit: source.commit, command, overrides });
+  const initFrom = await initialOf(deps, access, principal, body, like);
+  await inspect(deps, project, { commit: source.commit, command, overrides }, initFrom);
   return {
     projectId: project.id,
     owner: principal.owner,
@@ -48,6 +51,7 @@ export async function prepareSubmit(
     rerun: body.rerun ?? [],
     resumedFrom: null,
     reproduces: null,
+    initFrom,
     trigger: null,
     priority: body.priority ?? defaultPriority,
   };
@@ -57,6 +61,21 @@ async function loadModelRun(deps: ApiDeps, access: Access, principal: Principal,
   const model = await getRunToCopy(deps.connection.db, await access.run(principal, like));
   if (model === undefined) throw new TypeError(`Run ${like} is gone although runs are not deleted.`);
   return model;
+}
+
+/** A run that is like another starts from the same checkpoints, unless it runs something else. */
+async function initialOf(
+  { connection: { db } }: ApiDeps,
+  access: Access,
+  principal: Principal,
+  body: Body,
+  like: Model | null,
+): Promise<CheckpointSet | null> {
+  if (body.initFrom !== undefined) {
+    const { run, step } = parseInitFrom(body.initFrom);
+    return await chooseInitialCheckpoint(db, await access.run(principal, run), step);
+  }
+  return like === null || body.command !== undefined ? null : await getInitialCheckpoint(db, like.id);
 }
 
 /** A known commit is what runs; the reference beside it only says where it was submitted from. */
@@ -75,6 +94,7 @@ async function inspect(
   { connection: { db }, mirrors, facts: { offer } }: ApiDeps,
   project: FoundProject,
   wanted: { commit: string | null; command: string[] | null; overrides: Record<string, unknown> },
+  initFrom: CheckpointSet | null,
 ): Promise<void> {
   const { commit } = wanted;
   if (commit === null) return;
@@ -83,7 +103,8 @@ async function inspect(
     return;
   }
   try {
-    await readCommit({ db, mirrors, offer }, { ...wanted, commit, project });
+    const { config } = await readCommit({ db, mirrors, offer }, { ...wanted, commit, project });
+    requireInitialStage(config, initFrom);
   } catch (error) {
     // While no node is up nobody knows which pools there are, and a run that waits for one is what people expect.
     const isUnknown =

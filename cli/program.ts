@@ -2,10 +2,13 @@
 import { Command } from 'commander';
 import { addCancelCommand } from '#cli/commands/cancel.ts';
 import { addDataCommand } from '#cli/commands/data.ts';
+import { addDiffCommand } from '#cli/commands/diff.ts';
 import { addDoctorCommand } from '#cli/commands/doctor.ts';
 import { addDownloadCommand } from '#cli/commands/download.ts';
 import { addEnvCommand } from '#cli/commands/env.ts';
 import { addExecCommand } from '#cli/commands/exec.ts';
+import { addExplainCommand } from '#cli/commands/explain.ts';
+import { addExportCommand } from '#cli/commands/export.ts';
 import { addHooksCommand } from '#cli/commands/hooks.ts';
 import { addInitCommand } from '#cli/commands/init.ts';
 import { addLakeCommand } from '#cli/commands/lake.ts';
@@ -27,6 +30,7 @@ import { addSchedulesCommand } from '#cli/commands/schedules.ts';
 import { addSecretCommand } from '#cli/commands/secret.ts';
 import { addShowCommand } from '#cli/commands/show.ts';
 import { addTokensCommand } from '#cli/commands/tokens.ts';
+import { addVerifyCommand } from '#cli/commands/verify.ts';
 import { addWhoamiCommand } from '#cli/commands/whoami.ts';
 import type { Context } from './context.ts';
 import { installation } from './installation.ts';
@@ -40,8 +44,12 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
       addRunCommand,
       addLsCommand,
       addShowCommand,
+      addDiffCommand,
+      addExplainCommand,
       addLogsCommand,
       addDownloadCommand,
+      addExportCommand,
+      addVerifyCommand,
       addCancelCommand,
       addRetryCommand,
       addResolveCommand,

@@ -66,6 +66,8 @@ export interface Config {
   healthPort: number | null;
   git: { allowPrivateRemotes: boolean };
   logs: { attemptBytesMax: number };
+  /** Absolute path of the private key that signs statements about runs. */
+  signingKeyFile: string;
   /** Null takes the larger of 1 GiB and 2 % of the disk. */
   diskReserveBytes: number | null;
   /** Null leaves the choice to whoever needs one: stages may need another than the guard. */
@@ -117,6 +119,7 @@ export function readConfig(env: Environment = readEnvironment()): Config {
     logs: { attemptBytesMax: (env.ASSAY_LOG_MAX_MIB ?? 256) * bytesPerMib },
     git: { allowPrivateRemotes: env.ASSAY_ALLOW_PRIVATE_REMOTES === 'yes' },
     healthPort: env.ASSAY_HEALTH_PORT ?? null,
+    signingKeyFile: resolve(env.ASSAY_SIGNING_KEY_FILE ?? join(home, 'signing.key')),
     diskReserveBytes: env.ASSAY_DISK_RESERVE_MIB === undefined ? null : env.ASSAY_DISK_RESERVE_MIB * bytesPerMib,
     python: env.ASSAY_PYTHON ?? null,
   });

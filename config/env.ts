@@ -111,6 +111,8 @@ const variables = {
   ASSAY_LOG_MAX_MIB: wholeNumber(1, 1_048_576, 'a number of MiB'),
   /** Key that seals the secrets of projects: 32 bytes in base64, the same for all processes. Default: `secret.key` in ASSAY_HOME. */
   ASSAY_SECRET_KEY: text,
+  /** File of the private key that signs statements about runs, read by control workers alone. Default: `signing.key` in ASSAY_HOME. */
+  ASSAY_SIGNING_KEY_FILE: text,
   /** Port on which a worker answers GET /health. Default: none. */
   ASSAY_HEALTH_PORT: port,
   /** Python package index that environments are installed from. Default: PyPI. */

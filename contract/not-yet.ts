@@ -8,10 +8,7 @@ export function notYetSentences(file: ProjectFile): string[] {
 
 function stageSentences(name: string, stage: StageFile): string[] {
   const nodes = stage.resources?.nodes ?? 1;
-  return [
-    ...said(nodes > 1 ? nodes : undefined, `stages.${name}.resources.nodes`, 'a stage runs on one node'),
-    ...said(stage.checkpoints, `stages.${name}.checkpoints`, 'checkpoints are not carried to another attempt yet'),
-  ];
+  return [...said(nodes > 1 ? nodes : undefined, `stages.${name}.resources.nodes`, 'a stage runs on one node')];
 }
 
 function said(value: unknown, key: string, consequence: string): string[] {

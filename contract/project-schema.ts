@@ -34,6 +34,11 @@ export function isPathInside(path: string): boolean {
   return !parts.includes('..') && parts.find((part) => part !== '.') !== '.git';
 }
 
+/** It is emptied and filled again, so it is never the whole tree. */
+function isPlainFolder(path: string): boolean {
+  return !/[*?[\]{}!]/.test(path) && path.split('/').some((part) => part !== '.' && part !== '');
+}
+
 function amount(what: string, isValid: (value: string | number) => boolean) {
   return z.union([z.string(), z.number()], { error: what }).refine(isValid, { error: what });
 }
@@ -106,7 +111,9 @@ const stageOptions = z
       .int({ error: 'a whole number of retries' })
       .min(0, { error: '0 or more retries' })
       .max(20, { error: 'at most 20 retries' }),
-    checkpoints: pathInside('a folder'),
+    checkpoints: pathInside('a folder').refine(isPlainFolder, {
+      error: 'a folder below the working directory, no glob',
+    }),
     outputs: listOf(pathInside('a path'), 'a list of paths'),
     code: listOf(pathInside('a path or glob'), 'a list of paths'),
     params: listOf(text('the name of a parameter'), 'a list of parameter names'),

@@ -3,6 +3,8 @@ import { artifactRoutes } from './artifacts.ts';
 import { codeRoutes } from './code.ts';
 import { datasetRoutes } from './datasets.ts';
 import { deliveryRoutes } from './deliveries.ts';
+import { diffRoutes } from './diff.ts';
+import { explainRoutes } from './explain.ts';
 import { hookRoutes } from './hooks.ts';
 import { lakeRoutes } from './lake.ts';
 import { logRoutes } from './logs.ts';
@@ -11,6 +13,7 @@ import { modelRoutes } from './models.ts';
 import { nodeRoutes } from './nodes.ts';
 import { poolRoutes } from './pools.ts';
 import { projectRoutes } from './projects.ts';
+import { proofRoutes } from './proof.ts';
 import { quotaRoutes } from './quotas.ts';
 import { runRoutes } from './runs.ts';
 import { scheduleRoutes } from './schedules.ts';
@@ -24,10 +27,13 @@ export const routes = {
   ...projectRoutes,
   ...codeRoutes,
   ...runRoutes,
+  ...diffRoutes,
+  ...explainRoutes,
   ...scheduleRoutes,
   ...logRoutes,
   ...metricRoutes,
   ...artifactRoutes,
+  ...proofRoutes,
   ...modelRoutes,
   ...lakeRoutes,
   ...datasetRoutes,

@@ -1,5 +1,6 @@
 // Runs: submit, look, change what people edit, cancel, retry, resolve.
 import { z } from 'zod';
+import { parseInitFrom } from '#core/checkpoint.ts';
 import { priorities } from '#core/priority.ts';
 import { failureClasses, gateResults, runStatuses, stepStatuses } from '#core/run.ts';
 import { asOf, gitSha, instant, page, pageQuery, projectRef, runRef, sha256, uuid } from './primitives.ts';
@@ -42,6 +43,15 @@ export const submitRunBody = z
     reuse: z.boolean().optional(),
     /** Stages that run although an equal result is kept. */
     rerun: z.array(z.string().min(1).max(100)).max(64).optional(),
+    /** A run whose newest checkpoints a stage starts from: `RUN`, or `RUN:STEP` where several stages have some. */
+    initFrom: z
+      .string()
+      .max(200)
+      .refine((text) => {
+        const { run, step } = parseInitFrom(text);
+        return runRef.safeParse(run).success && step !== '';
+      }, 'expected a run and at most a stage, for example digits/42 or digits/42:train')
+      .optional(),
     /** 1 is served first, 5 last; 3 when absent. */
     priority: z.literal(priorities).optional(),
   })
@@ -129,6 +139,19 @@ export const hardware = z
   .partial()
   .meta({ id: 'Hardware', description: 'The machine with the devices of the stage, and what the command ran on.' });
 
+/** Mirrors core/checkpoint.ts. */
+export const restoredFrom = z
+  .object({
+    run: z.string(),
+    attempt: z.number().int(),
+    set: z.number().int(),
+    files: z.number().int(),
+    sizeBytes: z.number().int(),
+    /** True for the checkpoints that the run was submitted with. */
+    initial: z.boolean(),
+  })
+  .meta({ id: 'RestoredFrom', description: 'The checkpoints that an attempt started with.' });
+
 export const attempt = z
   .object({
     /** The attempt's fence: 1 for the first launch of the step. */
@@ -147,6 +170,8 @@ export const attempt = z
     peakMemoryBytes: z.number().int().nullable(),
     cpuSeconds: z.number().nullable(),
     hardware: hardware.nullable(),
+    /** Null when it started with an empty checkpoint directory. */
+    restoredFrom: restoredFrom.nullable(),
     /**
      * How it went. `variables` are those that seed the stage and bound its threads, as it got them; `determinism` is what
      * a stage that asks for it was found to have.
@@ -216,6 +241,18 @@ export const run = runSummary
     resumedFrom: uuid.nullable(),
     /** The run that this one does again, to be compared with it. */
     reproduces: uuid.nullable(),
+    /** Checkpoints of another run that the stage of that name starts from: part of its step key. */
+    initFrom: z
+      .object({
+        run: z.string(),
+        step: z.string(),
+        attempt: z.number().int(),
+        set: z.number().int(),
+        digest: sha256,
+        files: z.number().int(),
+        sizeBytes: z.number().int(),
+      })
+      .nullable(),
     tree: z.string().nullable(),
     commitAuthor: z.string().nullable(),
     environmentKey: z.string().nullable(),
@@ -223,6 +260,7 @@ export const run = runSummary
     config: z.unknown().nullable(),
     gateReport: z.unknown().nullable(),
     manifestSha256: sha256.nullable(),
+    statementSha256: sha256.nullable(),
     sourceSha256: sha256.nullable(),
     patchSha256: sha256.nullable(),
     /** Set when the gate failed: nothing is deleted before this instant. */
@@ -264,6 +302,7 @@ export const runRoutes = {
       'pool-missing',
       'environment-unsupported',
       'as-of-in-future',
+      'checkpoint-missing',
       'idempotency-conflict',
       'payload-too-large',
     ],

@@ -57,7 +57,7 @@ export interface Stage {
   retries: number;
   /** Paths or globs relative to the working directory; a trailing slash names a folder; empty takes all that changed. */
   outputs: string[];
-  /** Folder kept over attempts, relative to the working directory; null leaves ASSAY_CHECKPOINT_DIR alone. */
+  /** The checkpoint directory, relative to the working directory; null is one outside of it. */
   checkpoints: string | null;
   /** Globs this stage's tree is narrowed to; null gives the whole tree. */
   code: string[] | null;

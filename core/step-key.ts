@@ -38,6 +38,8 @@ export type StageIngredients = {
   environmentKey: string | null;
   upstream: readonly UpstreamFile[];
   data: readonly DataIngredient[];
+  /** Digest of the checkpoints of another run that the stage starts from, when the run was submitted with some. */
+  initFrom: string | null;
   seed: number;
   /** The project's and the stage's variables, not those Assay sets. */
   env: Readonly<Record<string, string>>;

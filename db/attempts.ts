@@ -36,7 +36,7 @@ export interface NewAttempt {
   devices: string[];
   tokenHashOf: (launch: string) => string;
   leaseMs: number;
-  hardware: Hardware;
+  hardware: Partial<Hardware>;
   launchOf: (fence: number) => string;
 }
 
@@ -159,10 +159,6 @@ export async function noteLaunch(db: Queryable, id: AttemptId, { hardware, varia
     .where(attemptIs(id));
 }
 
-function withFacts(facts: Record<string, unknown>) {
-  return sql`coalesce(${attempts.facts}, '{}') || ${JSON.stringify(facts)}::jsonb`;
-}
-
 export interface AttemptEnd {
   status: Exclude<AttemptStatus, 'starting' | 'running'>;
   exitCode?: number | null;
@@ -171,6 +167,18 @@ export interface AttemptEnd {
   peakMemoryBytes?: number | null;
   cpuSeconds?: number | null;
   facts?: Record<string, unknown>;
+}
+
+/** Sentences about the attempt that people should know of while it runs. */
+export async function setNotes(db: Queryable, id: AttemptId, notes: readonly string[]): Promise<void> {
+  await db
+    .update(attempts)
+    .set({ facts: withFacts({ notes }) })
+    .where(and(attemptIs(id), inArray(attempts.status, openStatuses)));
+}
+
+function withFacts(facts: Record<string, unknown>) {
+  return sql`coalesce(${attempts.facts}, '{}') || ${JSON.stringify(facts)}::jsonb`;
 }
 
 /** Closes the attempt; answers false when it was superseded or closed before, and then nothing changed. */

@@ -9,7 +9,7 @@ const folder = fileURLToPath(new URL('./migrations', import.meta.url));
 /** Any constant that nothing else in the database uses. */
 const migrationLock = 4_207_301;
 const applicationRole = 'assay_app';
-const appendOnly = ['lake_segments', 'dataset_versions', 'dataset_files', 'promotions', 'audit'];
+const appendOnly = ['lake_segments', 'dataset_versions', 'dataset_files', 'promotions', 'audit', 'signing_keys'];
 
 /**
  * Applies the migrations as the owner and grants the application role what it needs when that role exists.

@@ -1,4 +1,4 @@
-// The blobs that a run itself names: manifest, lock, source and patch.
+// The blobs that a run itself names: manifest, statement, lock, source and patch.
 import { eq, sql } from 'drizzle-orm';
 import type { Queryable } from './connect.ts';
 import { projects } from './schema/projects.ts';
@@ -11,7 +11,7 @@ export interface RunBlob {
 
 export interface BlobsOfRun {
   label: string;
-  blobs: Record<'manifest' | 'lock' | 'source' | 'patch', RunBlob | null>;
+  blobs: Record<'manifest' | 'statement' | 'lock' | 'source' | 'patch', RunBlob | null>;
 }
 
 /** The run exists: its id was found before. */
@@ -22,6 +22,7 @@ export async function findBlobsOfRun(db: Queryable, runId: string): Promise<Blob
     .select({
       label: sql<string>`${projects.name} || '/' || ${runs.number}`,
       manifest: blob(runs.manifestSha256),
+      statement: blob(runs.statementSha256),
       lock: blob(sql`(select e.lock_sha256 from environments e where e.environment_key = ${runs.environmentKey})`),
       source: blob(runs.sourceSha256),
       patch: blob(runs.patchSha256),

@@ -1,5 +1,5 @@
 // A run with its project, as the activities need it.
-import { eq } from 'drizzle-orm';
+import { and, eq, isNull, or, sql } from 'drizzle-orm';
 import type { GateResult } from '#core/run.ts';
 import type { Queryable } from './connect.ts';
 import { projects } from './schema/projects.ts';
@@ -21,8 +21,24 @@ export async function loadRun(db: Queryable, runId: string): Promise<LoadedRun> 
   return row;
 }
 
-export async function setManifest(db: Queryable, runId: string, manifestSha256: string): Promise<void> {
-  await db.update(runs).set({ manifestSha256 }).where(eq(runs.id, runId));
+/**
+ * Manifest and statement belong together: a manifest that has its statement keeps it, so that repeating the step
+ * replaces nothing, also when the key has changed meanwhile.
+ */
+export async function setProof(
+  db: Queryable,
+  runId: string,
+  { manifestSha256, statementSha256 }: { manifestSha256: string; statementSha256: string },
+): Promise<void> {
+  await db
+    .update(runs)
+    .set({ manifestSha256, statementSha256 })
+    .where(
+      and(
+        eq(runs.id, runId),
+        or(sql`${runs.manifestSha256} is distinct from ${manifestSha256}`, isNull(runs.statementSha256)),
+      ),
+    );
 }
 
 /** A run whose gate failed is flagged: nothing of it is deleted before `deleteAfter`. */

@@ -34,6 +34,7 @@ export async function getRunDetail(db: Queryable, id: string) {
       config: runs.config,
       gateReport: runs.gateReport,
       manifestSha256: runs.manifestSha256,
+      statementSha256: runs.statementSha256,
       sourceSha256: runs.sourceSha256,
       patchSha256: runs.patchSha256,
       deleteAfter: isoInstantOrNull(runs.deleteAfter),
@@ -112,6 +113,7 @@ export async function listRunAttempts(db: Queryable, runId: string) {
       peakMemoryBytes: attempts.peakMemoryBytes,
       cpuSeconds: attempts.cpuSeconds,
       hardware: attempts.hardware,
+      restoredFrom: attempts.restoredFrom,
       facts: attempts.facts,
     })
     .from(attempts)

@@ -31,6 +31,8 @@ export interface Submit {
   rerun: string[];
   resumedFrom: string | null;
   reproduces: string | null;
+  /** The checkpoint set that a stage of that name starts from; null takes that of the run resumed or reproduced, if any. */
+  initFrom: { runId: string; step: string; number: number } | null;
   /** Null when a person submits. */
   trigger: Trigger | null;
   priority: Priority;
@@ -54,6 +56,7 @@ export const plainSubmit = {
   rerun: [],
   resumedFrom: null,
   reproduces: null,
+  initFrom: null,
   request: null,
 } satisfies Partial<Submit>;
 
@@ -73,12 +76,20 @@ const insertStatement = {
       select * from rows from (jsonb_to_recordset($1::jsonb) as (
         "id" uuid, "projectId" uuid, "owner" text, "ref" text, "commit" text, "branch" text, "experiment" text, "name" text, "note" text,
         "tags" text[], "overrides" jsonb, "seed" bigint, "command" jsonb, "asOf" timestamptz, "dirty" boolean,
-        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "rerun" text[], "resumedFrom" uuid, "reproduces" uuid, "trigger" jsonb, "priority" int, "tokenId" uuid, "key" text, "route" text,
+        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "rerun" text[], "resumedFrom" uuid, "reproduces" uuid, "initFrom" jsonb, "trigger" jsonb, "priority" int, "tokenId" uuid, "key" text, "route" text,
         "bodySha256" text)) with ordinality as t(
         id, project_id, owner, ref, commit, branch, experiment, name, note, tags, overrides, seed, command, as_of, dirty,
-        patch_sha256, reuse, like_run_id, rerun, resumed_from, reproduces, trigger, priority, token_id, key, route, body_sha256, position)
+        patch_sha256, reuse, like_run_id, rerun, resumed_from, reproduces, init_from, trigger, priority, token_id, key, route, body_sha256, position)
+    ), held as materialized (
+      select i.id, s.run_id, s.step, s.number
+      from input i join checkpoint_sets s
+        on s.run_id = (i.init_from->>'runId')::uuid and s.step = i.init_from->>'step' and s.number = (i.init_from->>'number')::int
+      where jsonb_typeof(i.init_from) = 'object'
+      for key share of s
     ), timely as (
-      select * from input where as_of is null or as_of <= now()
+      select * from input
+      where (as_of is null or as_of <= now())
+        and (jsonb_typeof(init_from) is distinct from 'object' or id in (select id from held))
     ), keys as (
       insert into idempotency_keys (token_id, key, route, body_sha256, resource_id)
       select token_id, key, route, body_sha256, id::text from timely where key is not null order by token_id, key
@@ -102,6 +113,14 @@ const insertStatement = {
     ), started as (
       insert into executions (run_id, n, project_id, owner, priority, rerun)
       select i.id, 1, i.project_id, i.owner, i.priority, f.rerun from inserted i join fresh f on f.id = i.id
+    ), pinned as (
+      insert into initial_checkpoints (run_id, from_run_id, step, number)
+      select i.id, h.run_id, h.step, h.number from inserted i join held h on h.id = i.id
+      union all
+      select i.id, c.from_run_id, c.step, c.number
+      from inserted i join fresh f on f.id = i.id
+        join initial_checkpoints c on c.run_id = coalesce(f.resumed_from, f.reproduces)
+      where jsonb_typeof(f.init_from) is distinct from 'object'
     ), recorded as (
       insert into audit (actor, action, target, facts)
       select owner, 'run.submit', id::text, jsonb_build_object('number', number) from inserted
@@ -143,7 +162,8 @@ type Client = Pick<pg.ClientBase, 'query'>;
 async function accepted(client: Client, submit: Submit, outcome: Outcome): Promise<Accepted> {
   const { id: runId, number, asOf, submittedAt, future } = outcome;
   if (number !== null) return { repeated: false, runId, number, asOf, submittedAt };
-  if (future !== true && submit.request !== null) return await earlierRun(client, submit.request);
+  if (future !== true && submit.request !== null) return await earlierRun(client, submit, submit.request);
+  if (future !== true && submit.initFrom !== null) throw replacedMeanwhile(submit.initFrom);
   throw new DomainError(
     'as-of-in-future',
     `asOf is ${submit.asOf}, which has not happened yet by the server's clock. Leave it out to take this moment.`,
@@ -168,13 +188,24 @@ async function withoutDeadlock<T>(task: () => Promise<T>, attemptsLeft = 5): Pro
   }
 }
 
-async function earlierRun(client: Client, request: NonNullable<Submit['request']>): Promise<Accepted> {
+async function earlierRun(
+  client: Client,
+  { initFrom }: Submit,
+  request: NonNullable<Submit['request']>,
+): Promise<Accepted> {
   const found = await client.query<{ route: string; body_sha256: string; resource_id: string }>(
     'select route, body_sha256, resource_id from idempotency_keys where token_id = $1 and key = $2',
     [request.tokenId, request.key],
   );
   const [first] = found.rows;
+  if (first === undefined && initFrom !== null) throw replacedMeanwhile(initFrom);
   if (first?.route !== request.route || first.body_sha256 !== request.bodySha256)
     throw idempotencyConflict(request.key);
   return { repeated: true, runId: first.resource_id };
+}
+
+/** Its run went on and made newer ones between the look and the submit. */
+function replacedMeanwhile({ step, number }: NonNullable<Submit['initFrom']>): DomainError {
+  const message = `Checkpoint set ${number} of ${step} was replaced by newer ones while this was submitted. Submit again.`;
+  return new DomainError('checkpoint-missing', message);
 }

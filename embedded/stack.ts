@@ -14,6 +14,7 @@ import { startControlWorker } from '#worker/control-worker.ts';
 import { createLogger } from '#worker/logger.ts';
 import { identifyNode } from '#worker/node/node.ts';
 import { hostAccess, openMirrors, openParts, openStageParts, openWorkerParts } from '#worker/parts.ts';
+import { openSigningKey } from '#worker/signing-key.ts';
 import { startStageWorker } from '#worker/stage-worker.ts';
 import type { RunningWorker, WorkerDeps } from '#worker/temporal/runtime.ts';
 import { cachedWorkflowBundle } from '#worker/temporal/workflow-bundle.ts';
@@ -141,7 +142,8 @@ async function startWorkers(
     diskReserveBytes: config.diskReserveBytes,
   });
   try {
-    const control = { ...shared, mirrors, hosts: hostAccess(config), secretsKey: secrets.sealingKey };
+    const signer = await openSigningKey(shared.connection.db, config.signingKeyFile);
+    const control = { ...shared, mirrors, hosts: hostAccess(config), secretsKey: secrets.sealingKey, signer };
     return [stage, await startControlWorker(control, bundle)];
   } catch (error) {
     await stage.stop();

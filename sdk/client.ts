@@ -42,6 +42,7 @@ export function createClient(options: ClientOptions) {
     nodes: nodeCalls(transport),
     pools: { list: () => transport.call(routes.listPools) },
     quotas: quotaCalls(transport),
+    keys: { list: () => transport.call(routes.listKeys) },
   };
 }
 
@@ -104,7 +105,24 @@ function runCalls(transport: Transport) {
     /** The rows of a query in the asked format, or the JSON file list of a dataset. */
     openData: (run: string, name: string, format?: 'parquet' | 'csv' | 'jsonl') =>
       open(routes.getRunData, { params: { run, name }, query: { format } }),
+    /** From `with` to the run. */
+    diff: (run: string, query: QueryInput<typeof routes.diffRuns> = {}) =>
+      call(routes.diffRuns, { params: { run }, query }),
+    explain: (run: string, query: QueryInput<typeof routes.explainRun> = {}) =>
+      call(routes.explainRun, { params: { run }, query }),
     openManifest: (run: string) => open(routes.getRunManifest, { params: { run } }),
+    /** A DSSE envelope. */
+    openStatement: (run: string) => open(routes.getRunStatement, { params: { run } }),
+    /** A tar archive; from a byte on, as long as it is still the one with this ETag. */
+    openBundle: (
+      run: string,
+      query: QueryInput<typeof routes.getRunBundle> = {},
+      goOn: { fromByte: number; etag: string } | null = null,
+    ) => {
+      const headers: Record<string, string> =
+        goOn === null ? {} : { range: `bytes=${goOn.fromByte}-`, 'if-range': goOn.etag };
+      return open(routes.getRunBundle, { params: { run }, query, headers });
+    },
     openLock: (run: string) => open(routes.getRunLock, { params: { run } }),
     /** A tar archive of the commit's tree. */
     openSource: (run: string) => open(routes.getRunSource, { params: { run } }),

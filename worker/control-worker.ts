@@ -8,6 +8,7 @@ import { createKeepSource } from '#activities/keep-source.ts';
 import { createSourceCache } from '#activities/stage/source-cache.ts';
 import type { HostAccess } from '#git/host/request.ts';
 import type { Mirrors } from '#git/mirror.ts';
+import type { Signer } from '#proof/envelope.ts';
 import { controlQueue } from '#workflows/messages.ts';
 import { startDispatcher } from './dispatcher.ts';
 import { startPushes } from './pushes/pushes.ts';
@@ -21,6 +22,8 @@ export interface ControlWorkerDeps extends WorkerDeps {
   hosts: HostAccess;
   /** Opens the logins of the projects' remotes. */
   secretsKey: KeyObject;
+  /** Signs the statements about runs. */
+  signer: Signer;
 }
 
 /** The defaults poll with more connections than a handful of slots can use. */
@@ -78,6 +81,7 @@ function controlDeps(deps: ControlWorkerDeps): ControlDeps {
     keepSource: createKeepSource({ db, store, mirrors: deps.mirrors }),
     publicUrl: deps.publicUrl,
     offer: deps.offer,
+    signer: deps.signer,
     sources: createSourceCache(store, join(deps.nodeDir, 'source'), deps.builder?.gid ?? null),
     lake: deps.lake,
   };

@@ -9,6 +9,7 @@ import { startControlWorker } from './control-worker.ts';
 import { createLogger } from './logger.ts';
 import { identifyNode } from './node/node.ts';
 import { hostAccess, openMirrors, openParts, openStageParts, openWorkerParts } from './parts.ts';
+import { openSigningKey } from './signing-key.ts';
 import { startStageWorker } from './stage-worker.ts';
 import type { RunningWorker } from './temporal/runtime.ts';
 import { cachedWorkflowBundle } from './temporal/workflow-bundle.ts';
@@ -66,6 +67,7 @@ async function startWorker(role: Role, config: TeamConfig, secrets: Secrets): Pr
             mirrors: openMirrors(config, secrets, parts),
             hosts: hostAccess(config),
             secretsKey: secrets.sealingKey,
+            signer: await openSigningKey(parts.connection.db, config.signingKeyFile),
           },
           await cachedWorkflowBundle(config.home, (line) => log.info(line)),
         ),

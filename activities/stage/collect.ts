@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { metricsFilePaths, readMetricsFiles } from '#core/metrics-file.ts';
 import { summariseMetric } from '#core/metrics.ts';
-import { collectOutputs } from '#core/outputs.ts';
+import { declaredPathMatches } from '#core/glob.ts';
+import { collectOutputs, type Listing } from '#core/outputs.ts';
 import type { ProjectConfig, Stage } from '#core/project.ts';
 import type { Database } from '#db/connect.ts';
 import type { Output, Outputs } from '#db/outputs.ts';
@@ -33,7 +34,8 @@ export async function collectStageOutputs(
   config: ProjectConfig,
   stage: Stage,
 ): Promise<Collected> {
-  const { listing: after, notes: seen } = await listWrittenFiles(space.work);
+  const { listing, notes: seen } = await listWrittenFiles(space.work);
+  const after = withoutCheckpoints(listing, stage, config);
   const alsoKept = [
     ...config.models.map((model) => model.path),
     ...metricsFilePaths(config.metrics.files, [...after.keys()], compileGlob),
@@ -50,6 +52,15 @@ export async function collectStageOutputs(
     missing,
     notes: [...notes, ...reading.notes].slice(0, notesMax),
   };
+}
+
+/** What is kept as checkpoints is an output only where the project says so. */
+function withoutCheckpoints(listing: Listing, { checkpoints, outputs }: Stage, config: ProjectConfig): Listing {
+  if (checkpoints === null) return listing;
+  const declared = [...outputs, ...config.models.map(({ path }) => path), ...config.metrics.files];
+  const named = declared.map((path) => declaredPathMatches(path, compileGlob));
+  const isKept = (path: string) => !path.startsWith(`${checkpoints}/`) || named.some((matches) => matches(path));
+  return new Map([...listing].filter(([path]) => isKept(path)));
 }
 
 /** The stage must not lend the worker's eyes: what is read is a file of the stage's own directory. */

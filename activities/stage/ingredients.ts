@@ -30,6 +30,8 @@ export interface StageFacts {
   /** Files that entered the lock, and so the environment's key. */
   requirementFiles: readonly string[];
   data: readonly { name: string; to: string; digest: string }[];
+  /** Checkpoints of another run that the stage of that name starts from. */
+  initFrom: { step: string; digest: string } | null;
   /** Outputs of stages that ran before; those of stages this one does not need are left out. */
   outputs: readonly Pick<Artifact, 'step' | 'path' | 'executable' | 'sha256'>[];
 }
@@ -60,6 +62,7 @@ export async function stageIngredients(
     environmentKey: facts.environmentKey,
     upstream: facts.outputs.filter((output) => needed.has(output.step)).map(upstreamFile),
     data: facts.data.map(({ name, to, digest }) => ({ name, to, digest })),
+    initFrom: facts.initFrom?.step === stage.name ? facts.initFrom.digest : null,
     seed: facts.seed,
     env,
     secrets: stage.secrets.map((name) => ({ name, version: secrets.get(name) ?? 0 })),

@@ -14,6 +14,7 @@ import { dataWriters } from '#activities/load-data.ts';
 import { persevere } from '#activities/persevere.ts';
 import type { Watch } from './watch.ts';
 import type { StageHandle, StageSpec } from '#activities/runners/runner.ts';
+import { restoreCheckpoints } from './checkpoints/restore-checkpoints.ts';
 import { stageToken } from './secrets.ts';
 import { ancestors } from './ancestors.ts';
 import { prepareDeterminism } from './determinism.ts';
@@ -51,6 +52,7 @@ export async function launchStage(watch: Watch): Promise<StageHandle> {
     data: dataWriters(deps, config, data),
     secretFiles: Object.fromEntries(config.secretFiles.flatMap((name) => fileSecret(watch, name))),
   });
+  await restoreCheckpoints(watch);
   const tree = { config, sourceDir: space.work, target: join(space.root, 'venv') };
   const environment = await deps.environments.forStage(shared, tree);
   const apiUrl = await deps.runner.apiUrl(stage.network, deps.publicUrl);

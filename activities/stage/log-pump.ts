@@ -29,15 +29,17 @@ export interface LogPump {
 /**
  * Goes on behind what an earlier worker has written: masking is deterministic, so reading the output again from its
  * start gives the same bytes, and those that are stored are skipped. Trouble in the world is tried again at the next
- * tick; only `finish` reports it.
+ * tick; only `finish` reports it. `heading` comes before the stage's own output and is the same for every worker.
  */
 export async function startLogPump(
   deps: { db: Database; store: BlobStore },
   id: AttemptId,
   source: LogSource,
   secrets: readonly string[],
+  heading: string,
 ): Promise<LogPump> {
   const writer = createChunkWriter(deps, id, await lastLogChunk(deps.db, id));
+  if (heading !== '') writer.push(Buffer.from(heading));
   const mask = createMask(secrets);
   let rawBytes = 0;
   let stopped = false;

@@ -12,6 +12,7 @@ import type { Params, ProjectConfig, Stage } from '#core/project.ts';
 import type { StageDirectories } from '#core/stage-variables.ts';
 import type { Artifact } from '#db/outputs.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
+import { namingDamage } from '#activities/damage.ts';
 import { removeTree } from './remove-tree.ts';
 
 export interface Workspace {
@@ -26,7 +27,12 @@ export interface Workspace {
 }
 
 /** Paths only; the same launch always has the same ones. */
-export function workspaceOf(workDir: string, launch: string, config: ProjectConfig): Workspace {
+export function workspaceOf(
+  workDir: string,
+  launch: string,
+  config: ProjectConfig,
+  { checkpoints }: Pick<Stage, 'checkpoints'>,
+): Workspace {
   const folder = join(workDir, launch);
   const root = join(folder, 'stage');
   const work = join(root, 'work');
@@ -41,7 +47,7 @@ export function workspaceOf(workDir: string, launch: string, config: ProjectConf
       input: work,
       output: join(work, 'outputs'),
       model: join(work, model.endsWith('/') || config.models.length === 0 ? model : dirname(model)),
-      checkpoint: join(root, 'checkpoints'),
+      checkpoint: checkpoints === null ? join(root, 'checkpoints') : join(work, checkpoints),
       tensorboard: join(work, 'tensorboard'),
       home: join(root, 'home'),
       tmp: temporaryFolder(workDir, launch),
@@ -91,7 +97,11 @@ export async function prepareWorkspace(store: BlobStore, space: Workspace, mater
   for (const output of material.upstream) {
     const path = join(space.work, output.path);
     await mkdir(dirname(path), { recursive: true });
-    await store.copyTo(output.sha256, path, { mode: output.executable ? 0o755 : 0o644 });
+    await namingDamage(
+      `${output.path}, which ${output.step} made,`,
+      `Resume the run: ${output.step} then runs once more.`,
+      () => store.copyTo(output.sha256, path, { mode: output.executable ? 0o755 : 0o644 }),
+    );
   }
   for (const { to, write } of material.data) {
     const path = join(space.work, to);

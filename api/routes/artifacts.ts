@@ -27,7 +27,7 @@ export function artifactRoutes(app: FastifyInstance, deps: ApiDeps, access: Acce
 
   async function sendRunBlob(
     call: RunCall,
-    which: 'manifest' | 'lock' | 'source' | 'patch',
+    which: RunBlobName,
     mediaType: string,
     ending: string,
   ): Promise<FastifyReply> {
@@ -39,6 +39,7 @@ export function artifactRoutes(app: FastifyInstance, deps: ApiDeps, access: Acce
   }
 
   serve(app, routes.getRunManifest, (call) => sendRunBlob(call, 'manifest', 'application/json', '.manifest.json'));
+  serve(app, routes.getRunStatement, (call) => sendRunBlob(call, 'statement', 'application/json', '.statement.json'));
   serve(app, routes.getRunLock, (call) => sendRunBlob(call, 'lock', 'text/plain', '.requirements.lock.txt'));
   serve(app, routes.getRunSource, (call) => sendRunBlob(call, 'source', 'application/x-tar', '.tar'));
   serve(app, routes.getRunPatch, (call) => sendRunBlob(call, 'patch', 'text/x-diff', '.patch'));
@@ -51,13 +52,16 @@ export function noFile(path: string): DomainError {
   );
 }
 
+type RunBlobName = keyof typeof origins;
+
 const origins = {
   manifest: 'it is written by the step persist, at the end of a run',
+  statement: 'it is signed by the step persist, at the end of a run',
   lock: 'it is made by the step build-environment',
   source: 'it is stored by the step resolve-commit',
   patch: 'the run was submitted without uncommitted changes',
 };
 
-function notYet(which: keyof typeof origins): DomainError {
+function notYet(which: RunBlobName): DomainError {
   return new DomainError('not-found', `The run has no ${which}: ${origins[which]}.`);
 }

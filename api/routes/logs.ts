@@ -11,17 +11,16 @@ import type { ApiDeps } from '#api/deps.ts';
 import { type SentEvent, sendEvents } from '#api/event-stream.ts';
 import { completeUtf8Bytes, formatPositions, parsePositions } from '#api/log-positions.ts';
 import { serve } from '#api/serve.ts';
-import { listLoggedAttempts, type LoggedAttempt, readLogStretches } from '#db/logs.ts';
+import { listLoggedAttempts, type LoggedAttempt } from '#db/logs.ts';
 import { getRunSummary } from '#db/run-summary.ts';
 import { listRunSteps } from '#db/runs.ts';
+import { readLog } from '#storage/log-bytes.ts';
 import type { Streams } from './run-events.ts';
 
 interface Wanted {
   step?: string | undefined;
   attempt?: number | undefined;
 }
-
-const stretchesMax = 16;
 
 export function logRoutes(app: FastifyInstance, deps: ApiDeps, access: Access, streams: Streams): void {
   const { db } = deps.connection;
@@ -98,7 +97,7 @@ async function* newText(
   if (from >= log.sizeBytes) return;
   // The beginning of a character whose end lies in the next stretch.
   let held = Buffer.alloc(0);
-  for await (const stretch of stretchesOf(deps, log, from)) {
+  for await (const stretch of readLog(logsOf(deps), log, from)) {
     const bytes = held.length === 0 ? stretch.bytes : Buffer.concat([held, stretch.bytes]);
     const offsetBytes = stretch.offsetBytes - held.length;
     const isLast = isComplete && offsetBytes + bytes.length >= log.sizeBytes;
@@ -110,39 +109,15 @@ async function* newText(
   }
 }
 
-/** Bytes from `from` on, stretch by stretch, without gaps. */
-async function* stretchesOf(
-  { connection: { db }, store }: ApiDeps,
-  log: LoggedAttempt,
-  from: number,
-): AsyncGenerator<{ offsetBytes: number; bytes: Buffer }> {
-  let position = from;
-  for (;;) {
-    const stretches = await readLogStretches(db, log, position, stretchesMax);
-    if (stretches.length === 0) return;
-    for (const stretch of stretches) {
-      const skip = position - stretch.offsetBytes;
-      const whole =
-        stretch.inline ?? (stretch.sha256 === null ? Buffer.alloc(0) : await readAll(await store.get(stretch.sha256)));
-      const bytes = whole.subarray(Math.max(0, skip));
-      if (bytes.length === 0) return;
-      yield { offsetBytes: Math.max(position, stretch.offsetBytes), bytes };
-      position = stretch.offsetBytes + whole.length;
-    }
-  }
-}
-
-async function readAll(stream: Readable): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for await (const part of stream as AsyncIterable<Buffer>) parts.push(part);
-  return Buffer.concat(parts);
+function logsOf({ connection: { db }, store }: ApiDeps) {
+  return { db, store };
 }
 
 /** A negative `from` counts from the end. */
 async function* bytesOf(deps: ApiDeps, log: LoggedAttempt | undefined, from: number): AsyncGenerator<Buffer> {
   if (log === undefined) return;
   const start = from < 0 ? Math.max(0, log.sizeBytes + from) : from;
-  for await (const { bytes } of stretchesOf(deps, log, start)) yield bytes;
+  for await (const { bytes } of readLog(logsOf(deps), log, start)) yield bytes;
 }
 
 async function* headed(deps: ApiDeps, logs: readonly LoggedAttempt[]): AsyncGenerator<Buffer> {

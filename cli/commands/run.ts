@@ -11,6 +11,7 @@ import { parsePriority } from '#cli/words/priorities.ts';
 import { parseSeed } from '#cli/words/seeds.ts';
 import { waitForRun } from '#cli/wait.ts';
 import type { RunSummary, SubmitRun } from '#contract/runs.ts';
+import { parseInitFrom } from '#core/checkpoint.ts';
 import type { Priority } from '#core/priority.ts';
 import { UnreachableError } from '#sdk/api-error.ts';
 import type { Client } from '#sdk/client.ts';
@@ -24,6 +25,7 @@ interface RunOptions extends JsonOption {
   asOf?: string;
   seed?: number;
   like?: string;
+  initFrom?: string;
   ref?: string;
   project?: string;
   dirty?: boolean;
@@ -51,6 +53,10 @@ export function addRunCommand(program: Command, context: Context): void {
     .option('--as-of <instant>', 'the instant data queries look from, for example 2026-03-01', parseInstant)
     .option('--seed <number>', 'another seed', parseSeed)
     .option('--like <run>', 'take commit, parameters, seed, as-of and command from this run where you give none')
+    .option(
+      '--init-from <run[:stage]>',
+      'start a stage from the newest checkpoints of this run; they become part of its step key',
+    )
     .option('--ref <ref>', 'a branch, tag or commit instead of HEAD')
     .option('--project <name>', 'the project; from assay.yaml or the folder when absent')
     .option('--dirty', 'run the uncommitted changes too; they are stored as a patch and bar promotion')
@@ -67,13 +73,23 @@ async function run(context: Context, words: string[], options: RunOptions): Prom
   const { client, server } = await connect(context);
   const request = parseRequest(words, options);
   const like = options.like === undefined ? null : await client.runs.get(await parseRun(context, options.like));
+  const initFrom = options.initFrom === undefined ? undefined : await parseInitial(context, options.initFrom);
   const code = await provideCode(context, client, { ...options, command: request.command ?? null }, like);
-  const submitted = await submit(client, code, { ...request, ...(like === null ? {} : { like: like.id }) });
+  const submitted = await submit(client, code, {
+    ...request,
+    ...defined({ like: like?.id, initFrom }),
+  });
   if (options.wait) {
     context.terminal.note(`${submitted.label}  ${linkOf(server.url, submitted)}`);
     process.exitCode = await waitForRun(context, client, submitted.label, options);
   } else if (options.json) context.terminal.write(formatJson(submitted));
   else context.terminal.write(formatSubmitted(context, server.url, submitted));
+}
+
+async function parseInitial(context: Context, text: string): Promise<string> {
+  const { run: named, step } = parseInitFrom(text);
+  const reference = await parseRun(context, named);
+  return step === null ? reference : `${reference}:${step}`;
 }
 
 /** What is asked for, apart from the code. Throws before anything is sent. */

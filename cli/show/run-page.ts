@@ -55,6 +55,7 @@ function formatSummary(terminal: Terminal, run: Run): string {
     ],
     ['uncommitted', run.dirty ? 'changes are stored as a patch; not promotable' : null],
     ['command', run.command?.join(' ')],
+    ['starts from', run.initFrom && `checkpoint set ${run.initFrom.set} of ${run.initFrom.run}, ${run.initFrom.step}`],
     ['seed', run.seed === null ? null : String(run.seed)],
     ['as of', run.asOf],
     ['environment', run.environmentKey === null ? null : environmentText(run.environmentKey, environment)],
@@ -101,9 +102,24 @@ function formatSteps(terminal: Terminal, run: Run): string {
       step.durationMs === null ? '' : formatDuration(step.durationMs),
       describeStep(step),
     ],
-    ...(step.attempts.length > 1 ? step.attempts.map(attemptRow) : []),
+    ...(isWorthShowing(step.attempts) ? step.attempts.map(attemptRow) : []),
   ]);
   return formatTable(terminal, stepColumns, rows);
+}
+
+function isWorthShowing(attempts: readonly Attempt[]): boolean {
+  return attempts.length > 1 || attempts.some(({ restoredFrom }) => restoredFrom !== null);
+}
+
+/** From where an attempt went on, and what people should know of its checkpoints. */
+function describeRestored({ restoredFrom, facts, status }: Attempt): string {
+  // A stage that succeeded has its notes beside it.
+  const notes = status === 'succeeded' || !Array.isArray(facts?.notes) ? [] : (facts.notes as string[]);
+  const from =
+    restoredFrom === null
+      ? []
+      : [`from checkpoint set ${restoredFrom.set} of ${restoredFrom.run}, attempt ${restoredFrom.attempt}`];
+  return [...from, ...notes].map((text) => `, ${oneLine(text)}`).join('');
 }
 
 function attemptRow(attempt: Attempt): Cell[] {
@@ -115,7 +131,7 @@ function attemptRow(attempt: Attempt): Cell[] {
     `  attempt ${attempt.attempt}`,
     attempt.status,
     ms === null ? '' : formatDuration(ms),
-    `${attempt.node}${memory}${failure === null ? '' : `: ${oneLine(failure.sentence)}`}`,
+    `${attempt.node}${memory}${describeRestored(attempt)}${failure === null ? '' : `: ${oneLine(failure.sentence)}`}`,
   ];
 }
 

@@ -38,14 +38,14 @@ export interface StageSetting {
   secrets: Readonly<Record<string, string>>;
 }
 
-export function directoriesOf({ config, work, scratch }: StageSetting): StageDirectories {
+export function directoriesOf({ config, stage, work, scratch }: StageSetting): StageDirectories {
   const model = config.models[0]?.path ?? 'model/';
   return {
     data: join(work, 'data'),
     input: work,
     output: join(work, 'outputs'),
     model: join(work, model.endsWith('/') ? model : dirname(model)),
-    checkpoint: join(scratch, 'checkpoints'),
+    checkpoint: stage.checkpoints === null ? join(scratch, 'checkpoints') : join(work, stage.checkpoints),
     tensorboard: join(work, 'tensorboard'),
     home: join(scratch, 'home'),
     tmp: join(scratch, 'tmp'),

@@ -80,6 +80,8 @@ export const runs = pgTable(
     gateResult: text('gate_result').$type<GateResult>(),
     gateReport: jsonb('gate_report').$type<unknown>(),
     manifestSha256: text('manifest_sha256').references(() => blobs.sha256),
+    /** The signed envelope about that manifest. */
+    statementSha256: text('statement_sha256').references(() => blobs.sha256),
     /** Set when the gate failed: nothing is deleted before this instant. */
     deleteAfter: instant('delete_after'),
 

@@ -12,6 +12,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
+import type { RestoredFrom } from '#core/checkpoint.ts';
 import type { Hardware } from '#core/hardware.ts';
 import type { Failure, StepStatus } from '#core/run.ts';
 import { blobs } from './blobs.ts';
@@ -103,6 +104,8 @@ export const attempts = pgTable(
     cpuSeconds: real('cpu_seconds'),
     /** The machine with the stage's own devices, and what the command ran on. */
     hardware: jsonb('hardware').$type<Partial<Hardware>>(),
+    /** The checkpoints it started with; null for an empty directory. */
+    restoredFrom: jsonb('restored_from').$type<RestoredFrom>(),
     facts: jsonb('facts').$type<Record<string, unknown>>(),
   },
   (t) => [

@@ -73,7 +73,18 @@ test('twenty who ask at once get the same, from one build', async () => {
 test('it holds JavaScript of the folders that the command line needs, and nothing of the server', () => {
   const folders = [...files.keys()].map((name) => name.split('/')[1]);
   expect(new Set(folders)).toEqual(
-    new Set(['LICENSE', 'README.md', 'assay.mjs', 'cli', 'contract', 'core', 'environment', 'package.json', 'sdk']),
+    new Set([
+      'LICENSE',
+      'README.md',
+      'assay.mjs',
+      'cli',
+      'contract',
+      'core',
+      'environment',
+      'package.json',
+      'proof',
+      'sdk',
+    ]),
   );
   expect([...files.keys()].filter((name) => name.endsWith('.ts'))).toEqual([]);
   for (const [name, code] of files) {

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { RunSummary } from '#contract/runs.ts';
+import type { Run, RunSummary } from '#contract/runs.ts';
 import { audit } from '#db/schema/audit.ts';
+import { checkpointSets, initialCheckpoints } from '#db/schema/checkpoints.ts';
 import { projects } from '#db/schema/projects.ts';
 import { executions, runs } from '#db/schema/runs.ts';
+import { createSubmitter, plainSubmit } from '#db/submit.ts';
 import { createTestApi, refusal, type TestApi } from './server.ts';
 import { commit, insertRun } from './fixtures.ts';
 
@@ -172,4 +174,42 @@ test.each([
 
 test('a submit to no project is refused', async () => {
   expect(refusal(await submit('nowhere', {}))).toEqual({ status: 404, code: 'not-found' });
+});
+
+test('a run starts from the newest checkpoints of another, which then stay, as they do for whoever resumes it', async () => {
+  const { name, id } = await api.project();
+  const from = await insertRun(api, id);
+  const [row] = await api.db.select({ number: runs.number }).from(runs).where(eq(runs.id, from));
+  const label = `${name}/${row?.number}`;
+  const body = { ref: 'main', initFrom: label };
+  const refused = await submit(name, body);
+  expect(refusal(refused)).toEqual({ status: 422, code: 'checkpoint-missing' });
+  expect(refused.body).toMatchObject({ detail: expect.stringContaining(`${label} has no checkpoints`) });
+  const set = { runId: from, stepKey: 'k', fence: 1, files: 1, sizeBytes: 9, createdAt: new Date() };
+  await api.db.insert(checkpointSets).values([
+    { ...set, step: 'train', number: 1, digest: 'a'.repeat(64) },
+    { ...set, step: 'train', number: 2, digest: 'b'.repeat(64) },
+  ]);
+  const accepted = await submit(name, body);
+  expect(accepted.status).toBe(201);
+  const run = await api.call<Run>('GET', `/runs/${accepted.body.id}`);
+  const pinned = { run: label, step: 'train', attempt: 1, set: 2, digest: 'b'.repeat(64), files: 1, sizeBytes: 9 };
+  expect(run.body.initFrom).toEqual(pinned);
+  await expect(api.db.delete(checkpointSets).where(eq(checkpointSets.runId, from))).rejects.toThrow();
+  const like = await submit(name, { like: accepted.body.id });
+  expect((await api.call<Run>('GET', `/runs/${like.body.id}`)).body.initFrom).toEqual(pinned);
+  const accept = createSubmitter(api.connection.pool);
+  const plain = { ...plainSubmit, projectId: id, owner: 'ada', ref: 'main', commit: null, branch: null, trigger: null };
+  const resumed = await accept({ ...plain, priority: 3, resumedFrom: accepted.body.id });
+  expect((await api.call<Run>('GET', `/runs/${resumed.runId}`)).body.initFrom).toEqual(pinned);
+  const replaced = { runId: from, step: 'train', number: 7 };
+  await expect(accept({ ...plain, priority: 3, initFrom: replaced })).rejects.toMatchObject({
+    code: 'checkpoint-missing',
+  });
+  await api.db.insert(checkpointSets).values({ ...set, step: 'tune', number: 1, digest: 'c'.repeat(64) });
+  expect((await submit(name, body)).body).toMatchObject({ detail: expect.stringContaining('train, tune') });
+  const named = await submit(name, { ref: 'main', initFrom: `${label}:tune` });
+  const [kept] = await api.db.select().from(initialCheckpoints).where(eq(initialCheckpoints.runId, named.body.id));
+  expect(kept).toMatchObject({ fromRunId: from, step: 'tune', number: 1 });
+  expect((await submit(name, { ref: 'main', initFrom: `${label}:` })).status).toBe(400);
 });

@@ -76,7 +76,7 @@ describe('a project file', () => {
   it('says which keys this server does not act on yet', () => {
     const text = `${whole.replace('retries: 2', 'retries: 2\n    checkpoints: ckpt').replace('memory: 16GB', 'memory: 16GB, nodes: 2')}verify: { key: id }\n`;
     const keys = configOf(text).notYet.map((sentence) => sentence.split(' ')[0]);
-    expect(keys).toEqual(['stages.train.resources.nodes', 'stages.train.checkpoints']);
+    expect(keys).toEqual(['stages.train.resources.nodes']);
   });
 
   it('reports every problem at once, each with its place', () => {

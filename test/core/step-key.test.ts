@@ -28,6 +28,7 @@ const base: StageIngredients = {
     { name: 'train', to: 'data/train.csv', digest: 'd1' },
     { name: 'pets', to: 'data/pets', digest: 'd2' },
   ],
+  initFrom: null,
   seed: 42,
   env: { A: '1', B: '2' },
   secrets: [
@@ -63,6 +64,7 @@ const changes: Record<keyof StageIngredients, Partial<StageIngredients>[]> = {
     { upstream: base.upstream.map((file) => ({ ...file, stage: 'other' })) },
   ],
   data: [{ data: [] }, { data: base.data.map((item) => ({ ...item, digest: 'd3' })) }],
+  initFrom: [{ initFrom: 'd4' }],
   seed: [{ seed: 43 }],
   env: [{ env: { A: '1' } }, { env: { A: '2', B: '1' } }],
   secrets: [{ secrets: [] }, { secrets: [{ name: 'HF_TOKEN', version: 2 }] }],

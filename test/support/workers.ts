@@ -24,9 +24,11 @@ import type { EnvironmentOptions } from '#environment/context.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { createMirrors } from '#git/mirror.ts';
 import { createDiskStore } from '#storage/disk.ts';
+import { markDamage } from '#storage/mark-damage.ts';
 import { createLogger } from '#worker/logger.ts';
 import { startControlWorker } from '#worker/control-worker.ts';
 import { identifyNode } from '#worker/node/node.ts';
+import { openSigningKey } from '#worker/signing-key.ts';
 import { startStageWorker } from '#worker/stage-worker.ts';
 import { bundleWorkflows, type RunningWorker } from '#worker/temporal/runtime.ts';
 import { createTestDatabase } from './postgres.ts';
@@ -73,7 +75,8 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   });
   const hosts = { allowPrivateRemotes: false, certificateFile: null };
   const log = createLogger(process.env.ASSAY_TEST_LOG ?? 'silent');
-  const store = await createDiskStore({ root: join(home, 'blobs'), durability: 'rename-only' });
+  const disk = await createDiskStore({ root: join(home, 'blobs'), durability: 'rename-only' });
+  const store = markDamage(disk, db);
   const engine = createLakeEngine({ cacheDir: join(home, 'lake') });
   const lake = { db, store, engine };
   const builder = await ensureBuilder();
@@ -110,7 +113,8 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     accelerator: null,
   });
   const bundle = await bundleWorkflows();
-  const startControl = () => startControlWorker({ ...shared, mirrors, hosts, secretsKey }, bundle);
+  const signer = await openSigningKey(db, join(home, 'signing.key'));
+  const startControl = () => startControlWorker({ ...shared, mirrors, hosts, secretsKey, signer }, bundle);
   const startStage = () =>
     startStageWorker({
       ...shared,
@@ -174,6 +178,8 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
     client,
     temporal,
     connection,
+    mirrors,
+    signer,
     running,
     runner,
     store,

@@ -11,7 +11,8 @@ export const ioMount = '/run/assay';
  * with interrupts ignored; env(1) of coreutils resets that, where another env(1) leaves it.
  *
  * The loop tells the end of the wait by the trap (143) from the end of the command. Afterwards helpers of the command
- * get a quarter of a second to end by themselves; what is left then is counted, and dies with this process. It does not
+ * get a quarter of a second to end by themselves; what is left then is counted, and dies with this process. After a
+ * request to end, what is left has its grace: a shell around the command dies of the request at once. It does not
  * end while nobody carries the output: `ending` can be opened only then.
  */
 export const entrypointScript = `
@@ -40,7 +41,8 @@ while :; do
     [ $entry != /proc/1 ] && read -r line <$entry/stat || continue
     case "\${line##*) }" in [ZX]*) ;; *) left=$((left + 1)) ;; esac
   done
-  [ $left = 0 ] || [ $tries = 5 ] && break
+  [ $left = 0 ] && break
+  [ $tries -ge 5 ] && [ $stopped = 0 ] && break
   tries=$((tries + 1)); sleep 0.05 || break
 done
 peak=0 cached=0 kills=0 cpu=0 root=/sys/fs/cgroup

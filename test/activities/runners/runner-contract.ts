@@ -180,6 +180,20 @@ while not os.path.exists("ticks"): time.sleep(0.01)
       expect(await logOf(handle)).toContain('saved');
     });
 
+    it('leaves its grace to a command whose shell dies of the request to end', async () => {
+      const inner = 'trap "sleep 1; echo saved; exit 3" TERM; echo up; while :; do sleep 0.05; done';
+      const { handle } = await start(['/bin/sh', '-c', '/bin/sh -c "$INNER"; true'], {
+        graceMs: 20_000,
+        variables: { INNER: inner },
+      });
+      await until(async () => (await logOf(handle)).startsWith('up'));
+      const asked = Date.now();
+      await handle.signal('terminate');
+      expect(await handle.wait()).toMatchObject({ reason: 'signalled', signal: 'SIGTERM' });
+      expect(await logOf(handle)).toContain('saved');
+      expect(Date.now() - asked).toBeLessThan(15_000);
+    });
+
     it('kills a command that ignores the request to end after the grace', async () => {
       const { handle } = await start(['/bin/sh', '-c', 'trap "" TERM; echo up; while :; do sleep 0.05; done']);
       await until(async () => (await logOf(handle)).startsWith('up'));
