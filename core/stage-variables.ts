@@ -124,15 +124,6 @@ function threadVariables(threads: number): Record<string, string> {
   return Object.fromEntries(threadLimits.map((name) => [name, String(threads)]));
 }
 
-/** What a stage gets in few words: the value of these variables, and those to which the project gives another one. */
-export function threadSettings(threads: number, env: Readonly<Record<string, string>>): Record<string, string> {
-  const usual = String(threads);
-  const own = threadLimits.flatMap((name) =>
-    env[name] === undefined || env[name] === usual ? [] : [[name, env[name]]],
-  );
-  return { default: usual, ...(Object.fromEntries(own) as Record<string, string>) };
-}
-
 const seedNames = ['ASSAY_SEED', 'PYTHONHASHSEED'];
 
 /** Of all variables of a stage those that seed it and bound its threads, for the record. */

@@ -2,7 +2,6 @@
 import { digestedPaths, stageTree } from '#core/code-scope.ts';
 import { narrowParams } from '#core/params.ts';
 import type { Params, ProjectConfig, Stage } from '#core/project.ts';
-import { threadSettings } from '#core/stage-variables.ts';
 import type { StageIngredients, UpstreamFile } from '#core/step-key.ts';
 import type { Database } from '#db/connect.ts';
 import { getEnvironment } from '#db/environments.ts';
@@ -51,7 +50,6 @@ export async function stageIngredients(
   ]);
   const secrets = new Map(stored.map(({ name, version }) => [name, version]));
   const needed = ancestors(config.stages, stage.name);
-  const env = { ...config.env, ...stage.env };
   return {
     project: project.name,
     stage: stage.name,
@@ -64,10 +62,10 @@ export async function stageIngredients(
     data: facts.data.map(({ name, to, digest }) => ({ name, to, digest })),
     initFrom: facts.initFrom?.step === stage.name ? facts.initFrom.digest : null,
     seed: facts.seed,
-    env,
+    env: { ...config.env, ...stage.env },
     secrets: stage.secrets.map((name) => ({ name, version: secrets.get(name) ?? 0 })),
     cpus: stage.resources.cpus,
-    threads: threadSettings(threadsOf(stage), env),
+    threads: threadsOf(stage),
     accelerators: stage.resources.accelerators,
     runner,
     network: stage.network,

@@ -36,7 +36,7 @@ const base: StageIngredients = {
     { name: 'OTHER', version: 2 },
   ],
   cpus: 4,
-  threads: { default: '4' },
+  threads: 4,
   accelerators: { type: 'h100', count: 1 },
   runner: { kind: 'process', platform: 'linux-x64', libc: 'glibc 2.36', pythonBuild: '3.11.2' },
   network: 'open',
@@ -69,7 +69,7 @@ const changes: Record<keyof StageIngredients, Partial<StageIngredients>[]> = {
   env: [{ env: { A: '1' } }, { env: { A: '2', B: '1' } }],
   secrets: [{ secrets: [] }, { secrets: [{ name: 'HF_TOKEN', version: 2 }] }],
   cpus: [{ cpus: 8 }, { cpus: null }],
-  threads: [{ threads: { default: '8' } }, { threads: { default: '4', MKL_NUM_THREADS: '8' } }],
+  threads: [{ threads: 8 }],
   accelerators: [
     { accelerators: null },
     { accelerators: { type: 'h100', count: 2 } },

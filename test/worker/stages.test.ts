@@ -125,8 +125,8 @@ print("base64", base64.b64encode(secret.encode()).decode())
     };
     expect(attempt?.facts).toMatchObject({ started: true, variables });
     const steps = await workers.steps(runId);
-    const threads = steps.find(({ name }) => name === 'train')?.ingredients?.threads;
-    expect(threads).toEqual({ default: '2', OMP_NUM_THREADS: '3' });
+    const ingredients = steps.find(({ name }) => name === 'train')?.ingredients;
+    expect(ingredients).toMatchObject({ threads: 2, env: { OMP_NUM_THREADS: '3' } });
     const { manifestSha256 } = await workers.load(runId);
     const manifest: unknown = JSON.parse((await readBlob(workers.store, manifestSha256 ?? '')).toString());
     expect(manifest).toMatchObject({ steps: [{ name: 'train', hardware: attempt?.hardware, variables }] });

@@ -133,7 +133,7 @@ async function insertRun(made: Made): Promise<string> {
       codeDigest: 'e',
       command: 'python train.py',
       params: {},
-      threads: { default: String(made.threads ?? 1) },
+      threads: made.threads ?? 1,
       env: {},
     },
   });
@@ -215,7 +215,7 @@ test.each<[string, Made, Layer, Partial<VerdictReport>, RegExp]>([
     { threads: 4, metrics: { accuracy: 0.5 } },
     'hardware',
     { verdict: 'different', grade: 'G1' },
-    /train: threads default 1 → 4.*accuracy: 0.97 → 0.5/,
+    /train: threads 1 → 4.*accuracy: 0.97 → 0.5/,
   ],
   [
     'the processor alone',
