@@ -18,6 +18,9 @@ import { type SelectedPython, selectInterpreter } from '#environment/python/sele
 import { installProject } from '#environment/package/install-project.ts';
 import { resolve } from '#environment/resolve.ts';
 import { findSource, type RequirementSource } from '#environment/sources/find-source.ts';
+import { keepWheels } from '#environment/mirror/install-packages.ts';
+import { createWheelStore } from './wheel-store.ts';
+import { namingDamage } from './damage.ts';
 import { wheelPath } from '#environment/uv/built-wheels.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import { keepBlob, readBlob } from '#storage/keep.ts';
@@ -42,6 +45,10 @@ export interface BuiltEnvironment {
     resolvedMs: number;
     environment: 'hit' | 'built';
     builtMs: number;
+    /** Where its packages came from; null when nothing was installed. */
+    from: 'mirror' | 'index' | null;
+    /** How many wheels were kept for it or taken from what was kept; null when none were. */
+    wheels: number | null;
     notes: string[];
   };
 }
@@ -91,9 +98,7 @@ export interface EnvironmentDeps {
 }
 
 export function createEnvironments(deps: EnvironmentDeps): Environments {
-  const fetchWheel = async (wheel: { sha256: string }, path: string) => {
-    await deps.store.copyTo(wheel.sha256, path);
-  };
+  const wheelStore = createWheelStore(deps);
 
   return {
     async build(root, config, onLine) {
@@ -109,9 +114,11 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
       const base = baseOf(context.base);
       const identity = environmentIdentity(lock.sha256, interpreter, base?.digest ?? null);
       const key = environmentKey(identity);
-      await keepEnvironment(deps.db, { ...identity, environmentKey: key, facts: base === null ? {} : { base } });
-      const request = { environmentKey: key, lock, interpreter, onLine, fetchWheel };
+      const facts = base === null ? {} : { base };
+      await keepEnvironment(deps.db, { ...identity, environmentKey: key, facts }, lock.wheels);
+      const request = { environmentKey: key, lock, interpreter, onLine, wheelStore };
       const built = await (base === null ? materialise(context, request) : materialiseImage(context, request));
+      const late = built.hit ? await keepWheels(context, { ...request, store: wheelStore }) : [];
       return {
         environmentKey: key,
         identity,
@@ -129,7 +136,9 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
           resolvedMs,
           environment: built.hit ? 'hit' : 'built',
           builtMs: built.builtMs,
-          notes: [...source.notes, ...notes],
+          from: built.packages?.from ?? null,
+          wheels: built.packages?.wheels ?? null,
+          notes: [...source.notes, ...notes, ...(built.packages?.notes ?? late)],
         },
       };
     },
@@ -146,8 +155,12 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
     async use(key, source, onLine) {
       const row = await getEnvironment(deps.db, key);
       if (row === undefined) throw new TypeError(`There is no environment ${key}.`);
-      const lock = readLock((await readBlob(deps.store, row.lockSha256)).toString('utf8'));
-      const request = { environmentKey: key, lock, onLine, fetchWheel };
+      const lock = await namingDamage(
+        'The lock of this environment',
+        'Submit the run again: its requirements are then resolved anew.',
+        async () => readLock((await readBlob(deps.store, row.lockSha256)).toString('utf8')),
+      );
+      const request = { environmentKey: key, lock, onLine, wheelStore };
       const { images } = deps.context;
       if (images === null) {
         if (row.base !== null) throw otherRunner(row.base);

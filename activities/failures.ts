@@ -15,6 +15,8 @@ const classOfCode: Partial<Record<ErrorCode, FailureClass>> = {
   'table-not-found': 'data',
   'schema-drift': 'data',
   'dataset-not-found': 'data',
+  'data-changed': 'data',
+  'data-gone': 'data',
   'blob-missing': 'platform',
   'blob-corrupt': 'platform',
 };

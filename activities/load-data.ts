@@ -1,8 +1,4 @@
 // The step that pins a run's data: the result of each query at the run's as-of, and the version of each dataset.
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { DomainError } from '#core/errors.ts';
-import { flattenParams } from '#core/params.ts';
 import type { DataSource, Params, ProjectConfig } from '#core/project.ts';
 import { loadDataInputs, type DatasetIngredient, type QueryIngredient } from '#core/step-key.ts';
 import type { Database } from '#db/connect.ts';
@@ -13,6 +9,9 @@ import { materialiseDataset, resolveDataset } from '#lake/datasets.ts';
 import { exportSnapshot } from '#lake/export.ts';
 import type { Lake } from '#lake/lake.ts';
 import { materialise } from '#lake/query.ts';
+import { namingDamage } from './damage.ts';
+import { paramsOf, readQuery } from './query-text.ts';
+import { type PinnedBefore, pinnedBefore, refetch, requireReadable } from './refetch.ts';
 import type { SourceCache } from './stage/source-cache.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 import { keepStepKey } from './step-keys.ts';
@@ -32,10 +31,13 @@ export async function loadData(deps: LoadDeps, input: ExecutionInput): Promise<s
   return await asStep(deps.db, id, async () => {
     const { run } = await loadRun(deps.db, input.runId);
     if (run.config === null) throw new TypeError('a resolved run has its configuration');
-    const pinned = new Set((await listRunData(deps.db, run.id)).map((row) => row.name));
+    const pinned = new Map((await listRunData(deps.db, run.id)).map((row) => [row.name, row]));
+    const before = await pinnedBefore(deps.db, run);
     const ingredients: Ingredient[] = [];
     for (const source of run.config.data) {
-      if (!pinned.has(source.name)) ingredients.push(await load(deps, run, source));
+      const own = pinned.get(source.name);
+      if (own === undefined) ingredients.push(await load(deps, run, source, before));
+      else await requireReadable(deps, run, source, own);
     }
     const complete = ingredients.length === run.config.data.length;
     const keyed = { step: 'load-data' as const, inputs: loadDataInputs({ sources: ingredients }) };
@@ -48,7 +50,19 @@ export async function loadData(deps: LoadDeps, input: ExecutionInput): Promise<s
   });
 }
 
-async function load(deps: LoadDeps, run: LoadedRun['run'], source: DataSource): Promise<Ingredient> {
+async function load(
+  deps: LoadDeps,
+  run: LoadedRun['run'],
+  source: DataSource,
+  before: PinnedBefore | null,
+): Promise<Ingredient> {
+  const row = before === null ? null : await refetch(deps, run, source, before);
+  if (row !== null) {
+    const snapshot = before?.isReproduced ? 'refetched' : 'read back';
+    const facts = { ...row.facts, ...(source.kind === 'query' ? { snapshot } : {}), pinnedTo: before?.label };
+    await pinRunData(deps.db, { ...row, runId: run.id, to: source.to, facts });
+    return await ingredientOf(deps, run, source, row);
+  }
   return source.kind === 'query' ? await loadQuery(deps, run, source) : await loadDataset(deps, run, source);
 }
 
@@ -58,8 +72,7 @@ async function loadQuery(
   source: Extract<DataSource, { kind: 'query' }>,
 ): Promise<Ingredient> {
   const query = await readQuery(deps, run, source.query);
-  const params = Object.fromEntries(flattenParams(run.params as Params));
-  const snapshot = await materialise(deps.lake, { query, params, asOf: run.asOf });
+  const snapshot = await materialise(deps.lake, { query, params: paramsOf(run), asOf: run.asOf });
   await pinRunData(deps.db, {
     runId: run.id,
     name: source.name,
@@ -82,17 +95,18 @@ async function loadQuery(
   return queryIngredient(run, source, query, snapshot);
 }
 
-async function readQuery(deps: LoadDeps, run: LoadedRun['run'], path: string): Promise<string> {
-  const root = await deps.sources.directory(run.sourceSha256 ?? '');
-  try {
-    return await readFile(join(root, path), 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new DomainError(
-      'query-refused',
-      `The query ${path} is not in the commit. Commit it, or correct the path under \`data:\`.`,
-    );
-  }
+/** What a pinned source enters the step's key as. */
+async function ingredientOf(
+  deps: LoadDeps,
+  run: LoadedRun['run'],
+  source: DataSource,
+  { snapshotId, digest }: RunData,
+): Promise<Ingredient> {
+  if (source.kind === 'dataset')
+    return { kind: 'dataset', name: source.name, to: source.to, dataset: source.dataset, digest };
+  const snapshot = await findSnapshot(deps.db, snapshotId ?? '');
+  if (snapshot === null) throw new TypeError(`The run's data ${source.name} has no snapshot.`);
+  return queryIngredient(run, source, await readQuery(deps, run, source.query), snapshot);
 }
 
 function queryIngredient(
@@ -156,15 +170,26 @@ export function dataWriters(
   return rows.map((row) => ({
     to: row.to,
     write: async (path) => {
-      if (row.datasetName !== null) {
-        await materialiseDataset(deps.lake, { name: row.datasetName, version: row.datasetVersion ?? 0, destDir: path });
-        return;
-      }
-      const source = config.data.find(({ name }) => name === row.name);
-      const snapshot = await findSnapshot(deps.db, row.snapshotId ?? '');
-      if (snapshot === null || source?.kind !== 'query')
-        throw new TypeError(`The run's data ${row.name} has no snapshot.`);
-      await exportSnapshot(deps.lake, { sha256: snapshot.sha256, format: source.format, path });
+      const advice = 'A resumed run reads what a query gave again, if the rows it was made from are still there.';
+      const write = () => writeData(deps, config, row, path);
+      await namingDamage(`The data ${row.name}`, advice, write, 'data-gone');
     },
   }));
+}
+
+async function writeData(
+  deps: { db: Database; lake: Lake },
+  config: ProjectConfig,
+  row: RunData,
+  path: string,
+): Promise<void> {
+  if (row.datasetName !== null) {
+    await materialiseDataset(deps.lake, { name: row.datasetName, version: row.datasetVersion ?? 0, destDir: path });
+    return;
+  }
+  const source = config.data.find(({ name }) => name === row.name);
+  const snapshot = await findSnapshot(deps.db, row.snapshotId ?? '');
+  if (snapshot === null || source?.kind !== 'query') throw new TypeError(`The run's data ${row.name} has no snapshot.`);
+  // What was recorded with the run, whatever the snapshot's row says by now.
+  await exportSnapshot(deps.lake, { sha256: row.digest, format: source.format, path });
 }

@@ -19,6 +19,8 @@ import { cliPackageRoutes } from './routes/cli-package.ts';
 import { codeRoutes } from './routes/code.ts';
 import { datasetRoutes } from './routes/datasets.ts';
 import { deliveryRoutes } from './routes/deliveries.ts';
+import { diffRoutes } from './routes/diff.ts';
+import { explainRoutes } from './routes/explain.ts';
 import { healthRoutes } from './routes/health.ts';
 import { hookRoutes } from './routes/hooks.ts';
 import { lakeRoutes } from './routes/lake.ts';
@@ -95,6 +97,8 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   codeRoutes(app, deps, access);
   runRoutes(app, deps, access);
   runControlRoutes(app, deps, access);
+  diffRoutes(app, deps, access);
+  explainRoutes(app, deps, access);
   runEventRoutes(app, deps, access, streams);
   logRoutes(app, deps, access, streams);
   metricRoutes(app, deps, access);

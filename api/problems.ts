@@ -37,6 +37,8 @@ const statuses = {
   'table-not-found': [404, 'Table not found'],
   'schema-drift': [422, 'Schema differs'],
   'dataset-not-found': [404, 'Dataset not found'],
+  'data-changed': [409, 'Data changed'],
+  'data-gone': [409, 'Data gone'],
   'blob-missing': [409, 'Blob missing'],
   'blob-corrupt': [422, 'Blob corrupt'],
   'checkpoint-missing': [422, 'No such checkpoints'],

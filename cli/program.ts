@@ -2,10 +2,12 @@
 import { Command } from 'commander';
 import { addCancelCommand } from '#cli/commands/cancel.ts';
 import { addDataCommand } from '#cli/commands/data.ts';
+import { addDiffCommand } from '#cli/commands/diff.ts';
 import { addDoctorCommand } from '#cli/commands/doctor.ts';
 import { addDownloadCommand } from '#cli/commands/download.ts';
 import { addEnvCommand } from '#cli/commands/env.ts';
 import { addExecCommand } from '#cli/commands/exec.ts';
+import { addExplainCommand } from '#cli/commands/explain.ts';
 import { addExportCommand } from '#cli/commands/export.ts';
 import { addHooksCommand } from '#cli/commands/hooks.ts';
 import { addInitCommand } from '#cli/commands/init.ts';
@@ -42,6 +44,8 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
       addRunCommand,
       addLsCommand,
       addShowCommand,
+      addDiffCommand,
+      addExplainCommand,
       addLogsCommand,
       addDownloadCommand,
       addExportCommand,

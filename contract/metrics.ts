@@ -4,16 +4,16 @@ import { runRef, whole } from './primitives.ts';
 import { defineRoute } from './route.ts';
 
 /** JSON has no NaN and no infinities: those are the texts NaN, Infinity and -Infinity. */
-const value = z.union([z.number(), z.enum(['NaN', 'Infinity', '-Infinity'])]);
+export const metricValue = z.union([z.number(), z.enum(['NaN', 'Infinity', '-Infinity'])]);
 
 export const metric = z
   .object({
     key: z.string(),
     step: z.string(),
     attempt: z.number().int(),
-    last: value,
-    min: value,
-    max: value,
+    last: metricValue,
+    min: metricValue,
+    max: metricValue,
     count: z.number().int(),
     lastStep: z.number().int().nullable(),
     source: z.string(),

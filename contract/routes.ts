@@ -3,6 +3,8 @@ import { artifactRoutes } from './artifacts.ts';
 import { codeRoutes } from './code.ts';
 import { datasetRoutes } from './datasets.ts';
 import { deliveryRoutes } from './deliveries.ts';
+import { diffRoutes } from './diff.ts';
+import { explainRoutes } from './explain.ts';
 import { hookRoutes } from './hooks.ts';
 import { lakeRoutes } from './lake.ts';
 import { logRoutes } from './logs.ts';
@@ -25,6 +27,8 @@ export const routes = {
   ...projectRoutes,
   ...codeRoutes,
   ...runRoutes,
+  ...diffRoutes,
+  ...explainRoutes,
   ...scheduleRoutes,
   ...logRoutes,
   ...metricRoutes,

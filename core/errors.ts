@@ -32,6 +32,8 @@ export const errorCodes = [
   'table-not-found',
   'schema-drift',
   'dataset-not-found',
+  'data-changed',
+  'data-gone',
   'blob-missing',
   'blob-corrupt',
   'checkpoint-missing',

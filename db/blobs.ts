@@ -1,5 +1,5 @@
 // Blob rows: which bytes exist, and which may be collected.
-import { type SQL, and, eq, inArray, lt, sql } from 'drizzle-orm';
+import { type SQL, and, eq, inArray, lt, ne, sql } from 'drizzle-orm';
 import { DomainError } from '#core/errors.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
 import { blobs } from './schema/blobs.ts';
@@ -20,6 +20,32 @@ export async function touchBlob(db: Queryable, sha256: string): Promise<boolean>
     .where(and(eq(blobs.sha256, sha256), eq(blobs.state, 'live')))
     .returning({ sha256: blobs.sha256 });
   return touched.length > 0;
+}
+
+/** False when there was no live row to mark: it is marked already, or is being deleted. */
+export async function markDamaged(db: Queryable, sha256: string): Promise<boolean> {
+  const marked = await db
+    .update(blobs)
+    .set({ state: 'damaged' })
+    .where(and(eq(blobs.sha256, sha256), eq(blobs.state, 'live')))
+    .returning({ sha256: blobs.sha256 });
+  return marked.length > 0;
+}
+
+/** The bytes were looked at again and are what their name says. */
+export async function unmarkDamaged(db: Queryable, sha256: string): Promise<void> {
+  await db
+    .update(blobs)
+    .set({ state: 'live' })
+    .where(and(eq(blobs.sha256, sha256), eq(blobs.state, 'damaged')));
+}
+
+export async function isLiveBlob(db: Queryable, sha256: string): Promise<boolean> {
+  const rows = await db
+    .select({ sha256: blobs.sha256 })
+    .from(blobs)
+    .where(and(eq(blobs.sha256, sha256), eq(blobs.state, 'live')));
+  return rows.length > 0;
 }
 
 /** Only one process at a time creates or deletes the bytes of one blob that has no live row. */
@@ -102,7 +128,7 @@ export function markUnreferencedBlobs(db: Database, untouchedForMs: number, blob
     const locked = await tx
       .select({ sha256: blobs.sha256 })
       .from(blobs)
-      .where(and(eq(blobs.state, 'live'), untouched, unreferenced))
+      .where(and(ne(blobs.state, 'deleting'), untouched, unreferenced))
       .orderBy(blobs.touchedAt)
       .limit(blobsMax)
       .for('update', { skipLocked: true });

@@ -80,6 +80,15 @@ export function segmentsAsOf(db: Queryable, tables: readonly string[], asOf: str
     .orderBy(asc(lakeSegments.seq));
 }
 
+/** Equal segments may have been appended more than once, also to several tables. */
+export function segmentsBySha256(db: Queryable, sha256s: readonly string[]): Promise<SegmentRow[]> {
+  return db
+    .select(segmentFields)
+    .from(lakeSegments)
+    .where(inArray(lakeSegments.sha256, [...sha256s]))
+    .orderBy(asc(lakeSegments.seq));
+}
+
 /** Newest first. */
 export function newestSegments(db: Queryable, table: string, limit: number): Promise<SegmentRow[]> {
   return db

@@ -11,7 +11,7 @@ import { isoInstant } from './instants.ts';
 import { listMetrics } from './metrics.ts';
 import { gateReportOf } from './models.ts';
 import { blobs } from './schema/blobs.ts';
-import { environments } from './schema/environments.ts';
+import { environments, environmentWheels } from './schema/environments.ts';
 import { snapshots } from './schema/lake.ts';
 import { aliases, models, pins, promotions, versions } from './schema/models.ts';
 import { runData } from './schema/run-data.ts';
@@ -296,8 +296,14 @@ async function runPins(tx: Transaction, run: Run): Promise<Pin[]> {
     { what: 'statement', sha256: run.statementSha256 },
     { what: 'source', sha256: run.sourceSha256 },
     { what: 'lock', sha256: environment?.lockSha256 ?? null },
+    ...(environment === undefined ? [] : await wheelPins(tx, environment.environmentKey)),
   ];
   return parts.filter((part): part is Pin => part.sha256 !== null);
+}
+
+async function wheelPins(tx: Transaction, environmentKey: string): Promise<Pin[]> {
+  const wheels = await tx.select().from(environmentWheels).where(eq(environmentWheels.environmentKey, environmentKey));
+  return wheels.map(({ filename, sha256 }) => ({ what: `wheel ${filename}`, sha256 }));
 }
 
 /** Snapshots with the segments they were made of, and the files of datasets. */

@@ -2,6 +2,8 @@
 import { chmod, mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DomainError } from '#core/errors.ts';
+import { type InstalledPackages, installPackages } from '#environment/mirror/install-packages.ts';
+import type { WheelStore } from '#environment/mirror/wheel-store.ts';
 import { takeBack } from '#environment/process/builder.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
 import { makeReadOnly, removeTree } from '#environment/process/trees.ts';
@@ -11,15 +13,15 @@ import { isFile, readText } from '#environment/sources/tree.ts';
 import { type EnvironmentContext, locksDir } from './context.ts';
 import { freeze } from './freeze.ts';
 import { isFrozen, type Lock } from './lock.ts';
-import { createVenv, type FetchWheel, syncPackages, type Watching } from './venv.ts';
+import { createVenv, type Watching } from './venv.ts';
 
 export interface MaterialiseRequest extends Watching {
   environmentKey: string;
   lock: Lock;
   /** Exactly the version that the key was made from. */
   interpreter: Interpreter;
-  /** Asked only for wheels that no index has and this machine lacks. */
-  fetchWheel?: FetchWheel | undefined;
+  /** Where its wheels are kept beyond this machine. */
+  wheelStore?: WheelStore | undefined;
 }
 
 export interface MaterialisedEnvironment {
@@ -31,6 +33,8 @@ export interface MaterialisedEnvironment {
   /** True when nothing was installed. */
   hit: boolean;
   builtMs: number;
+  /** Null when nothing was installed. */
+  packages: InstalledPackages | null;
 }
 
 /** Written last into a complete environment. */
@@ -62,7 +66,7 @@ export async function materialise(
 
 function hit(context: EnvironmentContext, path: string, interpreter: Interpreter): MaterialisedEnvironment {
   context.counters.hits += 1;
-  return { ...places(path), interpreter, hit: true, builtMs: 0 };
+  return { ...places(path), interpreter, hit: true, builtMs: 0, packages: null };
 }
 
 function places(path: string): Pick<MaterialisedEnvironment, 'path' | 'python' | 'binDir'> {
@@ -95,20 +99,22 @@ async function buildOnce(
   context.counters.builds += 1;
   await sweepWork(context.cacheDir);
   await mkdir(join(path, '..'), { recursive: true });
-  await withWorkDirectory(context.cacheDir, async (work) => {
+  const packages = await withWorkDirectory(context.cacheDir, async (work) => {
     const building = join(work, request.environmentKey);
-    await install(context, request, building);
+    const installed = await install(context, request, building);
     await takeBack(context, building);
     await writeMarker(building, request);
     await makeReadOnly(building);
     await removeTree(path);
     await renameReadOnly(building, path);
+    return installed;
   });
   return {
     ...places(path),
     interpreter: request.interpreter,
     hit: false,
     builtMs: Math.round(performance.now() - startedMs),
+    packages,
   };
 }
 
@@ -119,12 +125,16 @@ async function renameReadOnly(from: string, to: string): Promise<void> {
   await chmod(to, 0o555);
 }
 
-async function install(context: EnvironmentContext, request: MaterialiseRequest, target: string): Promise<void> {
+async function install(
+  context: EnvironmentContext,
+  request: MaterialiseRequest,
+  target: string,
+): Promise<InstalledPackages | null> {
   const { interpreter, lock } = request;
   const frozen = isFrozen(lock.text);
   const options = frozen ? ['--relocatable', '--system-site-packages'] : ['--relocatable'];
   await createVenv(context, interpreter, target, options, request);
-  if (!frozen) await syncPackages(context, lock, target, request);
+  return frozen ? null : await installPackages(context, { ...request, store: request.wheelStore }, target);
 }
 
 /** @throws DomainError environment-unsupported when the lock records other packages than this Python has. */

@@ -1,11 +1,12 @@
 import { constants } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { runInstalling } from '#environment/process/builder.ts';
 import type { LineListener } from '#environment/process/command.ts';
 import type { Interpreter } from '#environment/python/interpreters.ts';
 import { isFile } from '#environment/sources/tree.ts';
-import { fileSha256, wheelPath } from '#environment/uv/built-wheels.ts';
+import { touchWheel } from '#environment/mirror/trim-wheels.ts';
+import { fileSha256, wheelEntry, wheelPath } from '#environment/uv/built-wheels.ts';
 import { installingUv } from '#environment/uv/install-uv.ts';
 import { uvFailure } from '#environment/uv/uv-failure.ts';
 import type { EnvironmentContext } from './context.ts';
@@ -45,10 +46,39 @@ export async function syncPackages(
   target: string,
   { onLine, signal, fetchWheel }: Watching & { fetchWheel?: FetchWheel | undefined },
 ): Promise<void> {
-  const uv = await installingUv(context, onLine);
   const links = await localWheels(context, lock, fetchWheel);
+  // Every file is pinned by its hash, so it does not matter which index gives it.
+  const options = ['--index-strategy=unsafe-best-match', ...context.indexArguments];
+  await sync(context, { text: lock.text, options, links }, target, { onLine, signal });
+}
+
+/**
+ * Makes the packages of a virtual environment exactly those of the wheels, which lie on this machine. No index is asked.
+ *
+ * @throws DomainError environment-unresolvable for files that are not what their names say.
+ */
+export async function syncWheels(
+  context: EnvironmentContext,
+  wheels: readonly LockedWheel[],
+  target: string,
+  { onLine, signal }: Watching,
+): Promise<void> {
+  for (const wheel of wheels) await touchWheel(wheelPath(context, wheel));
+  const entries = wheels.map((wheel) => wheelEntry(wheel));
+  const text = entries.map(({ requirement, hashes }) => `${requirement} --hash=${hashes.join(' --hash=')}\n`).join('');
+  const links = wheels.map((wheel) => dirname(wheelPath(context, wheel)));
+  await sync(context, { text, options: ['--no-index', '--no-build'], links }, target, { onLine, signal });
+}
+
+async function sync(
+  context: EnvironmentContext,
+  { text, options, links }: { text: string; options: readonly string[]; links: readonly string[] },
+  target: string,
+  { onLine, signal }: Watching,
+): Promise<void> {
+  const uv = await installingUv(context, onLine);
   const lockFile = join(target, 'assay-lock.txt');
-  await writeFile(lockFile, lock.text);
+  await writeFile(lockFile, text);
   const args = [
     'pip',
     'sync',
@@ -58,10 +88,8 @@ export async function syncPackages(
     '--no-python-downloads',
     `--link-mode=${await linkMode(context)}`,
     '--compile-bytecode',
-    // Every file is pinned by its hash, so it does not matter which index gives it.
-    '--index-strategy=unsafe-best-match',
     `--python=${join(target, 'bin', 'python')}`,
-    ...context.indexArguments,
+    ...options,
     ...links.flatMap((link) => ['--find-links', link]),
     lockFile,
   ];
@@ -69,7 +97,8 @@ export async function syncPackages(
   if (result.exitCode !== 0) throw uvFailure('The lock', result.stderr);
 }
 
-async function localWheels(context: EnvironmentContext, lock: Lock, fetchWheel?: FetchWheel): Promise<string[]> {
+/** The folders of the wheels that travel with the lock, brought here where they are not. */
+export async function localWheels(context: EnvironmentContext, lock: Lock, fetchWheel?: FetchWheel): Promise<string[]> {
   const folders: string[] = [];
   for (const wheel of lock.wheels) {
     const path = wheelPath(context, wheel);
@@ -79,7 +108,7 @@ async function localWheels(context: EnvironmentContext, lock: Lock, fetchWheel?:
   return folders;
 }
 
-async function bringWheel(wheel: LockedWheel, path: string, fetchWheel?: FetchWheel): Promise<void> {
+export async function bringWheel(wheel: LockedWheel, path: string, fetchWheel?: FetchWheel): Promise<void> {
   if (fetchWheel === undefined) throw new Error(`${wheel.filename} (${wheel.sha256}) is not on this machine`);
   await mkdir(join(path, '..'), { recursive: true });
   const partial = `${path}.${process.pid}.partial`;

@@ -8,6 +8,7 @@ import type { Readable } from 'node:stream';
 import { archiveTree } from './archive.ts';
 import type { GitOptions } from './command.ts';
 import { knownCommits, type ResolvedCommit, resolveReference } from './commit.ts';
+import { type CodeDiff, type CodeSide, diffCode } from './diff.ts';
 import { extractSource } from './extract.ts';
 import { fetchInto, type FetchResult, readHeads } from './fetch.ts';
 import { ingest } from './ingest.ts';
@@ -58,6 +59,8 @@ export interface Mirrors {
   /** A commit's message with one of its files; null when the commit is not here. */
   readCommitFile(projectId: string, commit: string, path: string, sizeBytesMax: number): Promise<CommitFile | null>;
   diffNames(projectId: string, before: string, after: string): Promise<PathChange[]>;
+  /** What changed, across projects too, with at most `patchBytesMax` bytes of the patch. */
+  diffCode(sides: { before: CodeSide; after: CodeSide }, patchBytesMax: number): Promise<CodeDiff>;
   /** The paths a push changed; null when `after` does not build on `before`. */
   changedPaths(projectId: string, before: string, after: string): Promise<string[] | null>;
   /** Throws source-refused for submodules, LFS pointers and links out of the tree; answers notes. */
@@ -175,6 +178,10 @@ function createWriters(options: MirrorOptions, open: (projectId: string) => Prom
   };
 }
 
+function checked(side: CodeSide): CodeSide {
+  return { ...side, commit: parseCommit(side.commit) };
+}
+
 export function createMirrors(options: MirrorOptions): Mirrors {
   const { rootDir, limits } = options;
   const sweep = async (): Promise<void> => {
@@ -216,6 +223,11 @@ export function createMirrors(options: MirrorOptions): Mirrors {
       readCommitFile(parseCommit(commit), path, sizeBytesMax, await open(projectId)),
     diffNames: async (projectId, before, after) =>
       diffNames(parseCommit(before), parseCommit(after), await open(projectId)),
+    diffCode: async ({ before, after }, patchBytesMax) => {
+      const sides = { before: checked(before), after: checked(after) };
+      const gitDirOf = async (projectId: string) => (await open(projectId)).gitDir;
+      return diffCode(rootDir, gitDirOf, sides, patchBytesMax, { timeoutMs: limits.timeoutMs });
+    },
     changedPaths: async (projectId, before, after) =>
       changedPaths(parseCommit(before), parseCommit(after), await open(projectId)),
     inspectSource: async (projectId, commit, entries) => {

@@ -171,7 +171,7 @@ function checkSizes(files: readonly DatasetFileRow[], sizes: ReadonlyMap<string,
 }
 
 /** The version's identity: one line of JSON per file, so that no path can imitate another file's line. */
-function digestOf(files: readonly DatasetFileRow[]): string {
+export function digestOf(files: readonly DatasetFileRow[]): string {
   const hash = createHash('sha256');
   for (const { path, sizeBytes, sha256 } of files) hash.update(`${JSON.stringify([path, sizeBytes, sha256])}\n`);
   return hash.digest('hex');

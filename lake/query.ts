@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { canonicalJson } from '#core/canonical.ts';
 import { DomainError } from '#core/errors.ts';
 import { nearest } from '#core/nearest.ts';
+import { touchBlob } from '#db/blobs.ts';
 import { type SegmentRow, segmentsAsOf, tableNames } from '#db/lake.ts';
 import { type SnapshotRow, findSnapshotByKey, saveSnapshot } from '#db/snapshots.ts';
 import { keepBlob } from '#storage/keep.ts';
 import { resolveAsOf } from './as-of.ts';
-import type { Operations, ParameterValue } from './engine/operations.ts';
+import type { Operations, ParameterValue, TableFiles } from './engine/operations.ts';
 import type { Lake } from './lake.ts';
 import { cacheSegments } from './segment-cache.ts';
 
@@ -54,7 +55,7 @@ export interface Snapshot extends SnapshotRow {
 export async function materialise(lake: Lake, query: LakeQuery): Promise<Snapshot> {
   const plan = await planSnapshot(lake, query);
   const known = await findSnapshotByKey(lake.db, plan.snapshotKey);
-  if (known !== null) return { ...known, hit: true };
+  if (known !== null && (await touchBlob(lake.db, known.sha256))) return { ...known, hit: true };
   const tables = await localTables(lake, plan);
   return lake.engine.work(async (session) => {
     const out = join(session.directory, 'result.parquet');
@@ -116,7 +117,7 @@ export async function planSnapshot(lake: Pick<Lake, 'db' | 'engine'>, query: Lak
   return { snapshotKey, asOf, usesAsOf, engine: facts.engine, segments, params };
 }
 
-function chooseParameters(
+export function chooseParameters(
   facts: Operations['inspect']['answer'],
   given: Record<string, unknown>,
 ): Record<string, ParameterValue> {
@@ -175,12 +176,18 @@ function requirePinned(tables: readonly string[], segments: ReadonlyArray<{ tabl
   );
 }
 
-async function localTables(lake: Lake, plan: SnapshotPlan): Promise<Array<{ name: string; files: string[] }>> {
+async function localTables(lake: Lake, plan: SnapshotPlan): Promise<TableFiles[]> {
   const sha256s = plan.segments.map((segment) => segment.sha256);
   const paths = await cacheSegments(lake.store, lake.engine.cacheDir, sha256s);
-  const files = Map.groupBy(
-    plan.segments.map((segment, index) => ({ table: segment.table, path: paths[index] as string })),
-    ({ table }) => table,
-  );
-  return [...files].map(([name, group]) => ({ name, files: group.map(({ path }) => path) }));
+  return filesByTable(plan.segments, (_, index) => paths[index] as string);
+}
+
+/** The segments' local files as the engine takes them, each table's oldest first. */
+export function filesByTable(
+  segments: SnapshotPlan['segments'],
+  pathOf: (segment: { sha256: string }, index: number) => string,
+): TableFiles[] {
+  const files = segments.map((segment, index) => ({ table: segment.table, path: pathOf(segment, index) }));
+  const byTable = Map.groupBy(files, ({ table }) => table);
+  return [...byTable].map(([name, group]) => ({ name, files: group.map(({ path }) => path) }));
 }

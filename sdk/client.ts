@@ -105,6 +105,11 @@ function runCalls(transport: Transport) {
     /** The rows of a query in the asked format, or the JSON file list of a dataset. */
     openData: (run: string, name: string, format?: 'parquet' | 'csv' | 'jsonl') =>
       open(routes.getRunData, { params: { run, name }, query: { format } }),
+    /** From `with` to the run. */
+    diff: (run: string, query: QueryInput<typeof routes.diffRuns> = {}) =>
+      call(routes.diffRuns, { params: { run }, query }),
+    explain: (run: string, query: QueryInput<typeof routes.explainRun> = {}) =>
+      call(routes.explainRun, { params: { run }, query }),
     openManifest: (run: string) => open(routes.getRunManifest, { params: { run } }),
     /** A DSSE envelope. */
     openStatement: (run: string) => open(routes.getRunStatement, { params: { run } }),

@@ -1,6 +1,6 @@
 // The one way bytes become something a row may name: touch the blob's row, store the bytes, write the row.
 import type { Readable } from 'node:stream';
-import { touchBlob, upsertLiveBlob, withBlobLock } from '#db/blobs.ts';
+import { isLiveBlob, touchBlob, upsertLiveBlob, withBlobLock } from '#db/blobs.ts';
 import type { Database } from '#db/connect.ts';
 import {
   type BlobDigest,
@@ -33,8 +33,12 @@ export async function keepBlob(
 async function keepStaged(db: Database, staged: StagedBlob): Promise<BlobDigest> {
   const digest = { sha256: staged.sha256, sizeBytes: staged.sizeBytes };
   // Committed also when the row is live: an object that was lost or damaged is healed that way.
-  if (await touchBlob(db, digest.sha256)) await staged.commit();
-  else await withBlobLock(db, digest.sha256, (tx) => staged.commit().then(() => upsertLiveBlob(tx, digest)));
+  if (await touchBlob(db, digest.sha256)) {
+    await staged.commit();
+    // A reader who found the old bytes damaged may have said so meanwhile.
+    if (!(await isLiveBlob(db, digest.sha256)))
+      await withBlobLock(db, digest.sha256, (tx) => upsertLiveBlob(tx, digest));
+  } else await withBlobLock(db, digest.sha256, (tx) => staged.commit().then(() => upsertLiveBlob(tx, digest)));
   return digest;
 }
 

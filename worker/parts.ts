@@ -20,6 +20,7 @@ import { createMirrors, type Mirrors } from '#git/mirror.ts';
 import { createLakeEngine, type LakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { type BlobStore, StorageUnavailableError } from '#storage/blob-store.ts';
+import { markDamage } from '#storage/mark-damage.ts';
 import { createS3Store, type S3StoreOptions } from '#storage/s3.ts';
 import { imageSettings } from './image-settings.ts';
 import type { Logger } from './logger.ts';
@@ -51,11 +52,12 @@ export async function openParts(
   places: Pick<Places, 'databaseUrl'>,
   log: Logger,
 ): Promise<Parts> {
-  const store = await openStore(config, secrets);
+  const bytes = await openStore(config, secrets);
   const connection = connect(places.databaseUrl, {
     connectionsMax,
     onError: (error) => log.warn({ error }, 'a database connection was lost'),
   });
+  const store = markDamage(bytes, connection.db);
   const lakeEngine = createLakeEngine({ cacheDir: join(config.home, 'lake') });
   const stopSweeping = sweepStorageDaily(store, log);
   const close = async () => {

@@ -75,7 +75,7 @@ export async function stageIngredients(
 }
 
 /** Files of the commit that enter the stage's code digest, sorted by path. */
-async function digestedEntries(
+export async function digestedEntries(
   mirrors: Pick<Mirrors, 'listTree' | 'readFile'>,
   stage: Stage,
   { project, commit, config, requirementFiles }: Pick<StageFacts, 'project' | 'commit' | 'config' | 'requirementFiles'>,

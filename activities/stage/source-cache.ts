@@ -1,7 +1,9 @@
 // A commit's tree on this node, extracted once from its source blob and then only copied from.
+import { createReadStream } from 'node:fs';
 import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { extractSource } from '#git/extract.ts';
+import { namingDamage } from '#activities/damage.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 
 export interface SourceCache {
@@ -32,6 +34,7 @@ async function extractOnce(
   const directory = join(cacheDir, sha256);
   if (await exists(directory)) return directory;
   const fresh = join(cacheDir, `.${sha256}.${process.pid}.${Date.now()}`);
+  const archive = `${fresh}.tar`;
   try {
     // Other projects' stages, which may run as the same account, have no business here: they get copies.
     await mkdir(cacheDir, { recursive: true, mode: 0o700 });
@@ -39,12 +42,17 @@ async function extractOnce(
       await chown(cacheDir, process.getuid?.() ?? 0, readers);
       await chmod(cacheDir, 0o710);
     }
+    // Verified before anything is read from it: a damaged archive is told as what it is, not by what it fails on.
+    await namingDamage('The source archive of this commit', 'Submitting the commit again stores it anew.', () =>
+      store.copyTo(sha256, archive, { mode: 0o600 }),
+    );
     await mkdir(fresh);
-    await extractSource(await store.get(sha256), fresh, { limits });
+    await extractSource(createReadStream(archive), fresh, { limits });
     await rename(fresh, directory).catch(async (error: unknown) => {
       if (!(await exists(directory))) throw error;
     });
   } finally {
+    await rm(archive, { force: true });
     await rm(fresh, { recursive: true, force: true });
   }
   return directory;

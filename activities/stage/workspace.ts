@@ -12,6 +12,7 @@ import type { Params, ProjectConfig, Stage } from '#core/project.ts';
 import type { StageDirectories } from '#core/stage-variables.ts';
 import type { Artifact } from '#db/outputs.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
+import { namingDamage } from '#activities/damage.ts';
 import { removeTree } from './remove-tree.ts';
 
 export interface Workspace {
@@ -96,7 +97,11 @@ export async function prepareWorkspace(store: BlobStore, space: Workspace, mater
   for (const output of material.upstream) {
     const path = join(space.work, output.path);
     await mkdir(dirname(path), { recursive: true });
-    await store.copyTo(output.sha256, path, { mode: output.executable ? 0o755 : 0o644 });
+    await namingDamage(
+      `${output.path}, which ${output.step} made,`,
+      `Resume the run: ${output.step} then runs once more.`,
+      () => store.copyTo(output.sha256, path, { mode: output.executable ? 0o755 : 0o644 }),
+    );
   }
   for (const { to, write } of material.data) {
     const path = join(space.work, to);

@@ -16,6 +16,7 @@ export function metricRoutes(app: FastifyInstance, { connection: { db } }: ApiDe
   });
 }
 
-function spelled(value: number): Metric['last'] {
+/** JSON has no NaN and no infinities. */
+export function spelled(value: number): Metric['last'] {
   return Number.isFinite(value) ? value : (String(value) as Metric['last']);
 }

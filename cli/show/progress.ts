@@ -65,17 +65,29 @@ export function drawProgress(
   const nameWidth = Math.max(0, ...ordered.map((step) => step.name.length));
   const reason = run.waitingReason === null ? '' : `: ${oneLine(run.waitingReason)}`;
   const head = `${paint('bold', run.label)}  ${paint(lookOf(run.status).style, run.status)}${reason}`;
-  return [head, ...shown.map((step) => drawStep(step, nameWidth, screen.columns, paint, nowMs))];
+  return [head, ...shown.map((step) => drawStep({ step, run }, nameWidth, screen.columns, paint, nowMs))];
 }
 
 const timeWidth = 12;
 
-function drawStep(step: Step, nameWidth: number, columns: number, paint: Paint, nowMs: number): string {
+function drawStep(
+  { step, run }: { step: Step; run: RunSummary },
+  nameWidth: number,
+  columns: number,
+  paint: Paint,
+  nowMs: number,
+): string {
   const { mark, style } = lookOf(step.status);
   const ms = timeOf(step, nowMs);
   const time = (ms === null ? '' : formatDuration(ms)).padStart(timeWidth);
   const room = Math.max(0, columns - nameWidth - timeWidth - 7);
-  return `  ${paint(style, mark)} ${step.name.padEnd(nameWidth)}${time}  ${paint('dim', describeStep(step).slice(0, room))}`.trimEnd();
+  return `  ${paint(style, mark)} ${step.name.padEnd(nameWidth)}${time}  ${paint('dim', describeProgress(step, run).slice(0, room))}`.trimEnd();
+}
+
+/** Whoever is surprised by a reused step learns how to run it; what the run itself made before is no surprise. */
+function describeProgress(step: Step, run: RunSummary | null): string {
+  const isSurprise = step.kind === 'stage' && step.reusedFrom !== null && step.reusedFrom !== run?.label;
+  return `${describeStep(step)}${isSurprise ? '; --no-reuse runs it again' : ''}`;
 }
 
 function timeOf(step: Step, nowMs: number): number | null {
@@ -106,6 +118,8 @@ function lineOf(picture: Picture, event: RunEvent): string | null {
   }
   const { step } = event;
   if (step.status === 'pending' || picture.steps.get(step.name)?.status === step.status) return null;
+  if (step.kind === 'stage' && step.reusedFrom !== null)
+    return `  ${step.name}: ${describeProgress(step, picture.run)}`;
   const time = step.durationMs === null || !isStepClosed(step.status) ? '' : ` ${formatDuration(step.durationMs)}`;
   const details = describeStep(step);
   return `  ${step.name}: ${step.status}${time}${details === '' ? '' : ` (${details})`}`;

@@ -9,6 +9,7 @@ type Facts = Record<string, unknown>;
 export function describeStep(step: Step): string {
   if (step.failure !== null) return oneLine(step.failure.sentence);
   if (step.reason !== null) return oneLine(step.reason);
+  if (step.kind === 'stage' && step.reusedFrom !== null) return `reused from ${step.reusedFrom}`;
   if (step.facts === null) return '';
   const describe = step.kind === 'stage' ? describeStage : platformSteps[step.name];
   return oneLine((describe ?? describeFacts)(step.facts));

@@ -5,7 +5,8 @@ import { instant } from './columns.ts';
 export const blobs = pgTable('blobs', {
   sha256: text('sha256').primaryKey(),
   sizeBytes: bigint('size_bytes', { mode: 'number' }).notNull(),
-  state: text('state').$type<'live' | 'deleting'>().notNull().default('live'),
+  /** `damaged`: a reader found the bytes gone or changed, and nothing refers to them anew until somebody stores them again. */
+  state: text('state').$type<'live' | 'damaged' | 'deleting'>().notNull().default('live'),
   touchedAt: instant('touched_at').notNull().defaultNow(),
   createdAt: instant('created_at').notNull().defaultNow(),
 });

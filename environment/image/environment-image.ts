@@ -7,11 +7,13 @@ import { DomainError } from '#core/errors.ts';
 import { type EnvironmentContext, locksDir } from '#environment/context.ts';
 import { isFrozen, type Lock } from '#environment/lock.ts';
 import { refuseOtherPackages } from '#environment/materialise.ts';
+import { type InstalledPackages, installPackages } from '#environment/mirror/install-packages.ts';
+import type { WheelStore } from '#environment/mirror/wheel-store.ts';
 import { takeBack } from '#environment/process/builder.ts';
 import { withFileLock } from '#environment/process/single-flight.ts';
 import { sweepWork, withWorkDirectory } from '#environment/process/work-directory.ts';
 import type { Interpreter } from '#environment/python/interpreters.ts';
-import { createVenv, type FetchWheel, syncPackages, type Watching } from '#environment/venv.ts';
+import { createVenv, type Watching } from '#environment/venv.ts';
 import type { Base } from './base.ts';
 import { asking, engineStatus, imageLabel, type ImageSettings, inspectImage } from './engine.ts';
 import { noPython } from './no-python.ts';
@@ -24,7 +26,7 @@ export interface ImageRequest extends Watching {
   lock: Lock;
   /** The Python of the base. */
   interpreter: Interpreter;
-  fetchWheel?: FetchWheel | undefined;
+  wheelStore?: WheelStore | undefined;
 }
 
 export interface ImageEnvironment {
@@ -37,6 +39,8 @@ export interface ImageEnvironment {
   /** True when nothing was installed. */
   hit: boolean;
   builtMs: number;
+  /** Null when nothing was installed. */
+  packages: InstalledPackages | null;
 }
 
 /** In every image. Scripts and bytecode name it, so it is the same everywhere. */
@@ -55,7 +59,7 @@ export async function materialiseImage(context: EnvironmentContext, request: Ima
   if (isFrozen(lock.text)) {
     await refuseOtherPackages(request);
     context.counters.hits += 1;
-    return { image: base.imageId, base, interpreter, venv: null, hit: true, builtMs: 0 };
+    return { image: base.imageId, base, interpreter, venv: null, hit: true, builtMs: 0, packages: null };
   }
   requirePython(base, interpreter);
   const found = await findImage(images, base, request.environmentKey);
@@ -76,7 +80,7 @@ export function requirePython(base: Base, interpreter: Interpreter): void {
 
 function hit(context: EnvironmentContext, base: Base, { interpreter }: ImageRequest, image: string): ImageEnvironment {
   context.counters.hits += 1;
-  return { image, base, interpreter, venv: venvInImage, hit: true, builtMs: 0 };
+  return { image, base, interpreter, venv: venvInImage, hit: true, builtMs: 0, packages: null };
 }
 
 function environmentTag(environmentKey: string): string {
@@ -107,17 +111,18 @@ async function buildOnce(
   context.counters.builds += 1;
   await sweepWork(context.cacheDir);
   await sweepBuilds(context);
-  const image = await withWorkDirectory(context.cacheDir, async (work) => {
+  const { image, packages } = await withWorkDirectory(context.cacheDir, async (work) => {
     const venv = join(work, 'environment');
     await createVenv(context, request.interpreter, venv, ['--relocatable'], request);
-    await syncPackages(context, request.lock, venv, request);
+    const installed = await installPackages(context, { ...request, store: request.wheelStore }, venv);
     await takeBack(context, venv);
     request.onLine?.(`puts the packages into an image over ${base.reference}`);
-    return await commitLayer(images, context.cacheDir, base, request.environmentKey, venv, request.signal);
+    const layer = await commitLayer(images, context.cacheDir, base, request.environmentKey, venv, request.signal);
+    return { image: layer, packages: installed };
   });
   const { interpreter } = request;
   const builtMs = Math.round(performance.now() - startedMs);
-  return { image, base, interpreter, venv: venvInImage, hit: false, builtMs };
+  return { image, base, interpreter, venv: venvInImage, hit: false, builtMs, packages };
 }
 
 /** The container is never started and is told nothing but the label, so the image says nothing of how it was made. */

@@ -13,6 +13,8 @@ type Context = Pick<EnvironmentContext, 'base' | 'builder' | 'cacheDir' | 'image
 export interface InstallingOptions extends Omit<CommandOptions, 'env' | 'account'> {
   /** Further files and folders that the program reads. A container has nothing else. */
   reads?: readonly string[];
+  /** The program is the image's own. */
+  isOfImage?: boolean;
 }
 
 /**
@@ -24,7 +26,7 @@ export async function runInstalling(
   work: string,
   program: string,
   args: readonly string[],
-  { reads = [], ...options }: InstallingOptions,
+  { reads = [], isOfImage = false, ...options }: InstallingOptions,
 ): Promise<CommandResult> {
   const { base, builder, cacheDir, installingEnv } = context;
   if (builder === null && base === null) return await runCommand(program, args, { ...options, env: installingEnv });
@@ -36,7 +38,15 @@ export async function runInstalling(
     // A home of its own: settings that a package leaves there are read by no other program, of whatever project.
     const env = { ...installingEnv, HOME: home };
     if (base !== null)
-      return await runInBase({ ...context, installingEnv: env }, base, [work, home], reads, program, args, options);
+      return await runInBase(
+        { ...context, installingEnv: env },
+        base,
+        [work, home],
+        isOfImage ? reads : [program, ...reads],
+        program,
+        args,
+        options,
+      );
     return await runCommand(program, args, { ...options, env, ...(builder === null ? {} : { account: builder }) });
   });
 }
@@ -52,7 +62,7 @@ async function runInBase(
 ): Promise<CommandResult> {
   if (images === null) throw new TypeError('a base image is given without an engine');
   const cache = uvCacheDir(cacheDir, base);
-  const read = [program, wheelsDir(cacheDir), ...(index.findLinks ?? []).filter(isAbsolute), ...reads];
+  const read = [wheelsDir(cacheDir), ...(index.findLinks ?? []).filter(isAbsolute), ...reads];
   for (const folder of [cache, wheelsDir(cacheDir)]) await mkdir(folder, { recursive: true });
   const env = { ...installingEnv, UV_CACHE_DIR: cache };
   const user = builder ?? { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };

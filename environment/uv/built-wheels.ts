@@ -59,12 +59,24 @@ export async function buildGitWheel(building: WheelBuilding, git: GitRequirement
   const where = [interpreter.version, platformName(interpreter.platform), ...baseOf(context)];
   const name = [git.address, git.commit, git.subdirectory, ...where];
   const id = createHash('sha256').update(JSON.stringify(name)).digest('hex');
-  const record = join(wheelsDir(context.cacheDir), 'git', `${id}.json`);
-  return await withFileLock(join(locksDir(context.cacheDir), `git-${id}`), async () => {
+  const wheel = await once(context, 'git', id, () => build(building, git));
+  return { wheel, entry: wheelEntry(wheel, git.marker) };
+}
+
+/** A wheel that was built under this name before and is still here, else what `make` gives, which may be null. */
+export async function once<W extends LockedWheel | null>(
+  context: EnvironmentContext,
+  folder: string,
+  id: string,
+  make: () => Promise<W>,
+): Promise<LockedWheel | W> {
+  const record = join(wheelsDir(context.cacheDir), folder, `${id}.json`);
+  return await withFileLock(join(locksDir(context.cacheDir), `${folder}-${id}`), async () => {
     const known = await readRecord(context, record);
-    const wheel = known ?? (await build(building, git));
-    if (known === undefined) await writeRecord(record, wheel);
-    return { wheel, entry: wheelEntry(wheel, git.marker) };
+    if (known !== undefined) return known;
+    const wheel = await make();
+    if (wheel !== null) await writeRecord(record, wheel);
+    return wheel;
   });
 }
 
@@ -122,12 +134,26 @@ function gitFailure(git: GitRequirement, stderr: string): Error {
 }
 
 /** Builds the wheel of a directory or of a source archive, using `work` for what is in between, and keeps it. */
-export async function buildWheel(building: WheelBuilding, source: string, work: string): Promise<LockedWheel> {
+export async function buildWheel(
+  building: WheelBuilding,
+  source: string,
+  work: string,
+  options: readonly string[] = [],
+): Promise<LockedWheel> {
   building.context.counters.wheelBuilds += 1;
   const uv = await installingUv(building.context, building.onLine);
   const out = await mkdtemp(join(work, 'out-'));
   const python = ['--python', building.interpreter.path, '--no-python-downloads'];
-  const args = ['build', '--wheel', ...python, ...building.context.indexArguments, '--out-dir', out, source];
+  const args = [
+    'build',
+    '--wheel',
+    ...python,
+    ...building.context.indexArguments,
+    ...options,
+    '--out-dir',
+    out,
+    source,
+  ];
   const result = await run(building, work, uv.path, args);
   if (result.exitCode !== 0) throw uvFailure(basename(source), result.stderr);
   const filename = (await readdir(out)).find((name) => name.endsWith('.whl'));

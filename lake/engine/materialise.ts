@@ -51,6 +51,20 @@ export async function materialise(
   };
 }
 
+/** On one thread, which keeps the order of the file. */
+export async function rewrite(
+  limits: SandboxLimits,
+  { file, out }: Operations['rewrite']['args'],
+): Promise<Operations['rewrite']['answer']> {
+  const connection = await openSandbox({ ...limits, threads: 1 }, [file]);
+  await connection.run(
+    `COPY (SELECT * FROM read_parquet(${quoteText(file)}, hive_partitioning = false)) TO ${quoteText(out)} (${parquetOptions})`,
+  );
+  const result = `read_parquet(${quoteText(out)})`;
+  const unordered = await unorderedDigest(connection, result, await describe(connection, result));
+  return { rows: Number.parseInt(unordered.split('-')[1] ?? '0', 16), unorderedDigest: unordered };
+}
+
 export type ColumnStatistics = Array<{ key: string; value: Array<{ key: string; value: string }> }>;
 
 async function createViews(connection: DuckDBConnection, tables: Materialise['args']['tables']): Promise<void> {

@@ -96,6 +96,8 @@ export interface Operations {
     args: { files: string[]; limit: number };
     answer: { columns: LakeColumn[]; rows: Array<Record<string, unknown>> };
   };
+  /** Writes a Parquet file's rows, in their order, as this engine writes them: what another version wrote becomes comparable. */
+  rewrite: { args: { file: string; out: string }; answer: { rows: number; unorderedDigest: string } };
   /** What differs between the rows of two files, matched by a key column or by their order. */
   compareRows: {
     args: { before: RowsFile; after: RowsFile; key: string | null; examplesMax: number };

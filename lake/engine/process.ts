@@ -6,7 +6,7 @@ import { DomainError, type ErrorCode } from '#core/errors.ts';
 import { compareRows } from './compare-rows.ts';
 import { ingest } from './ingest.ts';
 import { inspect, readFunctionRules } from './inspect.ts';
-import { materialise } from './materialise.ts';
+import { materialise, rewrite } from './materialise.ts';
 import type { EngineReply, EngineRequest, SandboxLimits } from './operations.ts';
 import { convert, preview } from './read.ts';
 import { openSandbox, prepareSandbox } from './sandbox.ts';
@@ -49,6 +49,8 @@ async function run(request: Extract<EngineRequest, { kind: 'call' }>, within: Sa
       return ingest(within, request.args);
     case 'preview':
       return preview(within, request.args);
+    case 'rewrite':
+      return rewrite(within, request.args);
     case 'compareRows':
       return compareRows(within, request.args);
     case 'convert':

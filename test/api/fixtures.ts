@@ -7,36 +7,12 @@ import { createVersions } from '#db/models.ts';
 import { executions, runs } from '#db/schema/runs.ts';
 import { artifacts, attempts, logChunks, metrics, steps } from '#db/schema/steps.ts';
 import { keepBlob } from '#storage/keep.ts';
+import { projectConfig } from './project-config.ts';
 import type { TestApi } from './server.ts';
 
-export const commit = 'a'.repeat(40);
+export { projectConfig } from './project-config.ts';
 
-export function projectConfig(changes: Partial<ProjectConfig> = {}): ProjectConfig {
-  return {
-    project: 'digits',
-    origin: 'assay.yaml',
-    python: null,
-    requirements: null,
-    image: null,
-    dockerfile: null,
-    params: { file: null, style: 'json', defaults: null },
-    seed: null,
-    env: {},
-    secrets: [],
-    secretFiles: [],
-    network: 'open',
-    data: [],
-    stages: [],
-    models: [{ name: 'digits', path: 'model/' }],
-    metrics: { files: [], declare: {} },
-    gate: [],
-    promote: 'by-hand',
-    triggers: { push: [], paths: [], schedule: null },
-    verify: { predictions: null, key: null, ignore: [] },
-    notYet: [],
-    ...changes,
-  };
-}
+export const commit = 'a'.repeat(40);
 
 let number = 1000;
 

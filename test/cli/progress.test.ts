@@ -130,3 +130,20 @@ describe('the exit code of --wait', () => {
     expect(exitCodeOf({ status: 'cancelled', gateResult: null })).toBe(2);
   });
 });
+
+describe('a reused step', () => {
+  it('names the run that it came from and how it runs again', () => {
+    const terminal = createRecordingTerminal();
+    const progress = createProgress(terminal);
+    progress.show({ kind: 'run', run: run({}) });
+    const reused = step(2, 'train', { status: 'reused', facts: { outputs: 2 }, reusedFrom: 'digits/41' });
+    progress.show({ kind: 'step', step: reused });
+    progress.show({ kind: 'step', step: step(3, 'evaluate', { status: 'reused', reusedFrom: 'digits/42' }) });
+    progress.end();
+    expect(describeStep(reused)).toBe('reused from digits/41');
+    expect(terminal.notes).toEqual([
+      '  train: reused from digits/41; --no-reuse runs it again',
+      '  evaluate: reused from digits/42',
+    ]);
+  });
+});

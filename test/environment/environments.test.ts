@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Environments } from '#environment/environments.ts';
-import type { Lock } from '#environment/lock.ts';
 import { readLock } from '#environment/lock.ts';
 import type { MaterialisedEnvironment } from '#environment/materialise.ts';
 import { createWorkshop, ownBackend, type Workshop, writeTree } from './workshop.ts';
@@ -36,6 +35,14 @@ async function build(environments: Environments, files: Readonly<Record<string, 
 function run({ python }: Pick<MaterialisedEnvironment, 'python'>, script: string): string {
   return execFileSync(python, ['-I', '-c', script], { encoding: 'utf8' }).trim();
 }
+
+/** Keeps nothing and has nothing. */
+const noWheelStore = {
+  wheelsOf: () => Promise.resolve(null),
+  missing: (sha256s: readonly string[]) => Promise.resolve([...sha256s]),
+  fetch: () => Promise.reject(new Error('there is no such wheel')),
+  keep: () => Promise.resolve(),
+};
 
 const versions = 'import importlib.metadata as m; print(sorted(f"{d.name}=={d.version}" for d in m.distributions()))';
 
@@ -139,8 +146,11 @@ describe('resolve', () => {
       lock: readLock(first.lock.text),
     };
     await expect(elsewhere.materialise(request)).rejects.toThrow(/is not on this machine/);
-    const fetchWheel = (wheel: Lock['wheels'][number], path: string) => copyFile(environments.wheelPath(wheel), path);
-    const environment = await elsewhere.materialise({ ...request, fetchWheel });
+    const [wheel] = first.lock.wheels;
+    if (wheel === undefined) throw new Error('the lock has a wheel');
+    const fetchWheel = (_: unknown, path: string) => copyFile(environments.wheelPath(wheel), path);
+    const wheelStore = { ...noWheelStore, fetch: fetchWheel };
+    const environment = await elsewhere.materialise({ ...request, wheelStore });
     expect(run(environment, 'import homemade; print(homemade.answer)')).toBe('42');
   });
 
@@ -189,6 +199,7 @@ describe('materialise', () => {
       ...built,
       hit: true,
       builtMs: 0,
+      packages: null,
     });
     expect(environments.counters).toMatchObject({ resolves: 1, builds: 1, hits: 1 });
   });

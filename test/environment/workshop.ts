@@ -87,7 +87,7 @@ export function python(script: string, ...args: string[]): string {
 }
 
 /** Installed once per machine: the only thing that the tests take from an index. */
-async function sharedUv(): Promise<string> {
+export async function sharedUv(): Promise<string> {
   const cacheDir = join(tmpdir(), 'assay-test-uv');
   return (await createEnvironments({ cacheDir, variables: process.env }).installUv()).path;
 }

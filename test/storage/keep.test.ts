@@ -7,15 +7,16 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blobReferences, lockLiveBlobs, missingBlobs } from '#db/blobs.ts';
 import { type Connection, connect } from '#db/connect.ts';
-import type { BlobStore } from '#storage/blob-store.ts';
+import { blobCorrupt, type BlobStore } from '#storage/blob-store.ts';
 import { collectBlobs, collectStrays } from '#storage/collect.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { createS3Store } from '#storage/s3.ts';
 import { keepBlob, readBlob } from '#storage/keep.ts';
+import { markDamage } from '#storage/mark-damage.ts';
 import { type TestDatabase, createTestDatabase } from '../support/postgres.ts';
 import { createTestBucket } from '../support/s3.ts';
 import { sha256Of } from './blob-store-contract.ts';
-import { optionsFor } from './s3-stores.ts';
+import { flipByte, objectFile, optionsFor } from './s3-stores.ts';
 
 let root: string;
 beforeAll(async () => {
@@ -23,20 +24,31 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
+/** Each store with the place of a blob's bytes, for those who damage them. */
 const stores = {
-  'on disk': () => createDiskStore({ root: join(root, 'blobs'), durability: 'rename-only' }),
-  'in S3': async () => createS3Store(await optionsFor(await createTestBucket())),
+  'on disk': async () => ({
+    store: await createDiskStore({ root: join(root, 'blobs'), durability: 'rename-only' }),
+    fileOf: (sha256: string) => join(root, 'blobs', 'objects', sha256.slice(0, 2), sha256),
+  }),
+  'in S3': async () => {
+    const bucket = await createTestBucket();
+    return {
+      store: await createS3Store(await optionsFor(bucket)),
+      fileOf: (sha256: string) => objectFile(bucket, sha256),
+    };
+  },
 };
 
 describe.each(Object.entries(stores))('blobs %s', (_where, createStore) => {
   let database: TestDatabase;
   let connection: Connection;
   let store: BlobStore;
+  let fileOf: (sha256: string) => string;
 
   beforeAll(async () => {
     database = await createTestDatabase();
     connection = connect(database.appUrl);
-    store = await createStore();
+    ({ store, fileOf } = await createStore());
   });
   afterAll(async () => {
     await connection?.close();
@@ -96,6 +108,65 @@ describe.each(Object.entries(stores))('blobs %s', (_where, createStore) => {
     it('refuses to read more than the caller can hold', async () => {
       const { sha256 } = await keepBlob(connection.db, store, randomBytes(1000));
       await expect(readBlob(store, sha256, 999)).rejects.toMatchObject({ code: 'payload-too-large' });
+    });
+  });
+
+  describe('a reader who finds bytes damaged', () => {
+    const readers = {
+      'in a copy': (from: BlobStore, sha256: string) => from.copyTo(sha256, join(root, `copy-${sha256}`)),
+      'in a stream': (from: BlobStore, sha256: string) => readBlob(from, sha256),
+    };
+
+    it.each(Object.entries(readers))('%s marks the row, until the same bytes are stored again', async (_how, read) => {
+      const bytes = randomBytes(5000);
+      const { sha256 } = await keepBlob(connection.db, store, bytes);
+      await flipByte(fileOf(sha256));
+      const told = markDamage(store, connection.db);
+      await expect(read(told, sha256)).rejects.toMatchObject({ code: 'blob-corrupt' });
+      expect(await stateOf(sha256)).toBe('damaged');
+      const locking = connection.db.transaction((tx) => lockLiveBlobs(tx, [sha256]));
+      await expect(locking).rejects.toMatchObject({ code: 'blob-missing' });
+      await keepBlob(connection.db, told, bytes);
+      expect(await stateOf(sha256)).toBe('live');
+      await read(told, sha256);
+    });
+
+    it('marks what is gone, leaves what is not stored at all, and collection takes it when nothing refers to it', async () => {
+      const told = markDamage(store, connection.db);
+      const [kept, referred] = await Promise.all([1, 2].map(() => keepBlob(connection.db, store, randomBytes(50))));
+      if (!kept || !referred) throw new Error('two blobs were kept');
+      await refer(referred.sha256);
+      for (const { sha256 } of [kept, referred]) {
+        await store.delete(sha256);
+        await expect(told.get(sha256)).rejects.toMatchObject({ code: 'blob-missing' });
+        expect(await stateOf(sha256)).toBe('damaged');
+        await makeOld(sha256);
+      }
+      await expect(told.get('0'.repeat(64))).rejects.toMatchObject({ code: 'blob-missing' });
+      await collectBlobs({ db: connection.db, store });
+      expect([await stateOf(kept.sha256), await stateOf(referred.sha256)]).toEqual([undefined, 'damaged']);
+    });
+
+    it('does not mark what was damaged on its way and is whole in the store', async () => {
+      const { sha256 } = await keepBlob(connection.db, store, randomBytes(50));
+      const noisy = { ...store, copyTo: () => Promise.reject(blobCorrupt(sha256, '0'.repeat(64))) };
+      await expect(markDamage(noisy, connection.db).copyTo(sha256, join(root, 'noisy'))).rejects.toThrow(
+        'did not arrive whole',
+      );
+      expect(await stateOf(sha256)).toBe('live');
+    });
+
+    it('and one who heals them at the same time leave the row live', async () => {
+      const bytes = randomBytes(20_000);
+      const { sha256 } = await keepBlob(connection.db, store, bytes);
+      const told = markDamage(store, connection.db);
+      for (let round = 0; round < 10; round += 1) {
+        await flipByte(fileOf(sha256));
+        const readings = [1, 2, 3].map(() => readBlob(told, sha256).catch((error: Error) => error));
+        await Promise.all([...readings, keepBlob(connection.db, told, bytes)]);
+        expect(await stateOf(sha256)).toBe('live');
+        expect(bytes.equals(await readBlob(told, sha256))).toBe(true);
+      }
     });
   });
 

@@ -24,6 +24,7 @@ import type { EnvironmentOptions } from '#environment/context.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { createMirrors } from '#git/mirror.ts';
 import { createDiskStore } from '#storage/disk.ts';
+import { markDamage } from '#storage/mark-damage.ts';
 import { createLogger } from '#worker/logger.ts';
 import { startControlWorker } from '#worker/control-worker.ts';
 import { identifyNode } from '#worker/node/node.ts';
@@ -74,7 +75,8 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   });
   const hosts = { allowPrivateRemotes: false, certificateFile: null };
   const log = createLogger(process.env.ASSAY_TEST_LOG ?? 'silent');
-  const store = await createDiskStore({ root: join(home, 'blobs'), durability: 'rename-only' });
+  const disk = await createDiskStore({ root: join(home, 'blobs'), durability: 'rename-only' });
+  const store = markDamage(disk, db);
   const engine = createLakeEngine({ cacheDir: join(home, 'lake') });
   const lake = { db, store, engine };
   const builder = await ensureBuilder();

@@ -1,9 +1,11 @@
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listArtifacts } from '#db/artifacts.ts';
 import { listMetrics } from '#db/metrics.ts';
 import { appendSegment } from '#lake/append.ts';
+import { flipByte } from '../storage/s3-stores.ts';
 import { startTestWorkers, type TestWorkers } from '../support/workers.ts';
 
 let workers: TestWorkers;
@@ -110,5 +112,73 @@ stages: { train: { command: python train.py, outputs: [metrics.json] } }
     expect(await workers.finished(now)).toMatchObject({ status: 'succeeded', failure: null });
     expect((await listMetrics(workers.db, then)).map(({ last }) => last)).toEqual([2]);
     expect((await listMetrics(workers.db, now)).map(({ last }) => last)).toEqual([3]);
+  });
+
+  const readPoints = `
+data: { points: { query: points.sql, to: data/points.csv } }
+stages: { train: { command: python train.py, outputs: [metrics.json] } }
+`;
+
+  it('that reproduces another reads its data again, and stops when they are not what was recorded', async () => {
+    const append = (rows: string) =>
+      appendSegment(workers.lake, { table: 'events', source: Readable.from(rows), format: 'csv', by: 'ada' });
+    const { sha256 } = await append('x\n1\n2\n');
+    const files = {
+      'assay.yaml': readPoints,
+      'points.sql': 'select x, 2 * x as y from events',
+      'train.py': 'print(1)\nopen("metrics.json", "w").write("{}")\n',
+    };
+    const { projectId, commit } = await workers.createProject('reproduced', files);
+    const original = await workers.submit(projectId, commit);
+    expect(await workers.finished(original)).toMatchObject({ status: 'succeeded' });
+    await append('x\n3\n');
+    const { asOf } = await workers.load(original);
+
+    const same = await workers.submit(projectId, commit, { reproduces: original, asOf });
+    expect(await workers.finished(same)).toMatchObject({ status: 'succeeded', failure: null });
+    const factsOf = async (runId: string) =>
+      (await workers.steps(runId)).find(({ name }) => name === 'load-data')?.facts?.points as Record<string, unknown>;
+    const { digest, rows } = await factsOf(original);
+    expect(await factsOf(same)).toMatchObject({ digest, rows, snapshot: 'refetched', pinnedTo: 'reproduced/1' });
+
+    await flipByte(join(workers.home, 'blobs', 'objects', sha256.slice(0, 2), sha256));
+    const spoilt = await workers.finished(await workers.submit(projectId, commit, { reproduces: original, asOf }));
+    expect(spoilt).toMatchObject({ status: 'failed', failure: { class: 'data', step: 'load-data' } });
+    expect(spoilt.failure?.sentence).toContain(`segment ${sha256} of table events (2 rows`);
+    // What a resumed run asks for as before is read back, by its hash; only when that is gone it is read again.
+    const resume = async () =>
+      await workers.finished(await workers.submit(projectId, commit, { resumedFrom: original, asOf }));
+    expect(await resume()).toMatchObject({ status: 'succeeded', failure: null });
+    await workers.store.delete(String(digest));
+    const resumed = await resume();
+    expect(resumed.failure?.sentence).toContain('is damaged');
+    expect(resumed.failure?.class).toBe('data');
+  });
+
+  it('never takes a damaged file: the failure names it, and the step that made it runs again', async () => {
+    const yaml = `
+stages:
+  prepare: { command: 'echo one > one.txt', outputs: [one.txt] }
+  train: { command: python train.py, outputs: [metrics.json] }
+`;
+    const files = { 'assay.yaml': yaml, 'train.py': 'open("metrics.json", "w").write("{}")\n' };
+    const { projectId, commit } = await workers.createProject('damaged', files);
+    const first = await workers.submit(projectId, commit);
+    expect(await workers.finished(first)).toMatchObject({ status: 'succeeded' });
+    const artifacts = await listArtifacts(workers.db, first, { all: false });
+    const sha256 = artifacts.find(({ path }) => path === 'one.txt')?.sha256 ?? '';
+    await flipByte(join(workers.home, 'blobs', 'objects', sha256.slice(0, 2), sha256));
+    const yamlOnly = { ...files, 'assay.yaml': yaml.replace('python train.py', 'python -u train.py') };
+    const again = await workers.commitFiles(projectId, yamlOnly);
+    const second = await workers.submit(projectId, again, { reuse: true });
+    const broken = await workers.finished(second);
+    expect((await workers.steps(second)).find(({ name }) => name === 'prepare')?.status).toBe('reused');
+    expect(broken).toMatchObject({ status: 'failed', failure: { class: 'platform', step: 'train' } });
+    expect(broken.failure?.sentence).toContain(
+      `one.txt, which prepare made, can not be used. The bytes of blob ${sha256}`,
+    );
+    const healed = await workers.submit(projectId, again, { reuse: true });
+    expect(await workers.finished(healed)).toMatchObject({ status: 'succeeded', failure: null });
+    expect((await workers.steps(healed)).find(({ name }) => name === 'prepare')?.status).toBe('succeeded');
   });
 });
