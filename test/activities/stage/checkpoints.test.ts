@@ -20,9 +20,9 @@ import { setStepKey } from '#db/steps.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { readBlob } from '#storage/keep.ts';
-import { insertProject, insertWaiting } from '../../db/runs-in-database.ts';
-import { createTestDatabase, type TestDatabase } from '../../support/postgres.ts';
-import { until } from '../../support/stack.ts';
+import { insertProject, insertWaiting } from '#test/db/runs-in-database.ts';
+import { createTestDatabase, type TestDatabase } from '#test/support/postgres.ts';
+import { until } from '#test/support/stack.ts';
 
 let database: TestDatabase;
 let connection: Connection;
