@@ -9,6 +9,7 @@ import { diskFull, isFullDisk } from '#environment/image/engine.ts';
 import { openStepLog } from './step-log.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import type { BuiltEnvironment, Environments } from './environments.ts';
+import { useEnvironmentOf } from './reproduction/use-environment.ts';
 import type { SourceCache } from './stage/source-cache.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 import { keepStepKey } from './step-keys.ts';
@@ -31,8 +32,13 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     const root = await deps.sources.directory(run.sourceSha256);
     const log = openStepLog(deps, { runId: run.id, step: 'build-environment' });
     try {
-      const { config } = run;
-      const built = await tellingFullDisk(() => deps.environments.build(root, config, (line) => log.line(line)));
+      const { config, reproduces } = run;
+      const onLine = (line: string) => log.line(line);
+      const built = await tellingFullDisk(() =>
+        reproduces === null
+          ? deps.environments.build(root, config, onLine)
+          : useEnvironmentOf(deps, reproduces, { config, openRoot: async () => root }, onLine),
+      );
       const keyed = { step: 'build-environment' as const, inputs: environmentInputs(built.identity) };
       const earlier = await keepStepKey(deps.db, id, keyed, run);
       const isMade = built.facts.lock === 'resolved' || built.facts.environment === 'built';

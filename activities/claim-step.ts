@@ -8,6 +8,7 @@ import { admitStage } from '#db/admission.ts';
 import {
   type EarlierResult,
   findEarlierResults,
+  findResult,
   type KeyedStage,
   listRerun,
   queueStage,
@@ -85,6 +86,9 @@ async function reuseOrClaim(deps: ClaimDeps, loaded: LoadedRun, input: StageId):
   const pool = plan?.stages.find(({ name }) => name === input.step)?.pool ?? 'cpu';
   const devices = stage.resources.accelerators?.count ?? 0;
   const keyed = { ...key, pool, devices, reusable: stage.cache && reproduces === null };
+  const { reproducesOnly } = loaded.run;
+  if (reproducesOnly !== null && reproducesOnly !== input.step)
+    return await answerFromOriginal(deps, input, keyed, loaded);
   const isForced = !stage.cache || rerun.includes(input.step);
   const shares = loaded.run.reuse && reproduces === null;
   const reused = isForced ? null : await reuse(deps, input, keyed, { onlyOwn: !shares });
@@ -98,6 +102,21 @@ async function reuseOrClaim(deps: ClaimDeps, loaded: LoadedRun, input: StageId):
   }
   await queueStage(deps.db, input, keyed);
   return null;
+}
+
+/** What the one stage of a reproduction needs comes from the original. @throws not-reproducible */
+async function answerFromOriginal(
+  deps: ClaimDeps,
+  input: StageId,
+  stage: KeyedStage,
+  { run }: LoadedRun,
+): Promise<string> {
+  const result = await findResult(deps.db, run.reproduces ?? '', input.step);
+  if (result !== null && (await answerWith(deps, input, stage, result))) return result.label;
+  throw new DomainError(
+    'not-reproducible',
+    `The result of ${input.step} in the run to be reproduced is gone, and ${run.reproducesOnly} needs it.`,
+  );
 }
 
 /** The newest earlier result of which every blob is still there; a result that is not all there is as good as none. */
@@ -133,7 +152,8 @@ async function gather(deps: ClaimDeps, { run, project }: LoadedRun, config: Proj
   ]);
   return await stageIngredients(deps, stage, {
     project,
-    commit: run.commit ?? '',
+    // The mirror may not have the commit of a reproduction, but its tree.
+    commit: (run.reproduces === null ? run.commit : run.tree) ?? '',
     config,
     params: run.params as Params,
     seed: run.seed ?? 0,

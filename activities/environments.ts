@@ -40,7 +40,8 @@ export interface BuiltEnvironment {
     /** Where stages run in containers: the base, and the image made here, by the engine's own id. */
     base: (BaseReference & { digest: string }) | null;
     image: string | null;
-    lock: 'hit' | 'resolved';
+    /** `pinned`: of the run that is reproduced. */
+    lock: 'hit' | 'resolved' | 'pinned';
     lockSha256: string;
     resolvedMs: number;
     environment: 'hit' | 'built';
@@ -166,6 +167,7 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
         if (row.base !== null) throw otherRunner(row.base);
         const asked = { request: `==${row.python}`, from: 'the lock', isExact: true };
         const { interpreter } = await selectInterpreter(deps.context, asked);
+        requireSamePlatform(row, interpreter);
         return await materialise(deps.context, { ...request, interpreter });
       }
       const recorded = row.facts.base as BuiltEnvironment['facts']['base'] | undefined;
@@ -219,6 +221,15 @@ function requireSamePython({ python, platform }: EnvironmentRow, interpreter: In
   throw new DomainError(
     'environment-unsupported',
     `This run was made with Python ${python} on ${platform}; its base image has Python ${interpreter.version} on ${platformName(interpreter.platform)} on this node. Pin what the Dockerfile builds from by digest, or push the image and name it with \`image:\`.`,
+  );
+}
+
+function requireSamePlatform({ platform }: EnvironmentRow, interpreter: Interpreter): void {
+  const here = platformName(interpreter.platform);
+  if (here === platform) return;
+  throw new DomainError(
+    'environment-unsupported',
+    `The environment of this run is for ${platform}, and this node is ${here}. Give the pool nodes of one platform, or run stages in containers.`,
   );
 }
 

@@ -19,6 +19,7 @@ const classOfCode: Partial<Record<ErrorCode, FailureClass>> = {
   'data-gone': 'data',
   'blob-missing': 'platform',
   'blob-corrupt': 'platform',
+  'not-reproducible': 'data',
 };
 
 export function failureClassOf(code: ErrorCode): FailureClass {

@@ -1,12 +1,12 @@
 // The server judges: rules against what the run reported, and against the champion of this moment.
-import { evaluateGate, gateNamesChampion, gateSentence } from '#core/gate.ts';
+import { type Champion, evaluateGate, gateNamesChampion, gateSentence } from '#core/gate.ts';
 import type { ModelDeclaration } from '#core/project.ts';
 import type { GateResult } from '#core/run.ts';
-import type { Database } from '#db/connect.ts';
+import type { Database, Transaction } from '#db/connect.ts';
 import { listMetrics } from '#db/metrics.ts';
-import { type CreatedVersion, createVersions } from '#db/models.ts';
-import { findChampion } from '#db/promotions.ts';
-import { loadRun, setGate } from '#db/run-facts.ts';
+import { type CreatedVersion, createVersions, gateReportOf } from '#db/models.ts';
+import { findChampion, findChampionOf } from '#db/promotions.ts';
+import { type LoadedRun, loadRun, setGate } from '#db/run-facts.ts';
 import { closeStep, getStep } from '#db/steps.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 
@@ -36,17 +36,21 @@ export async function gate(
     if (run.config === null) throw new TypeError('a resolved run has its configuration');
     const { gate: rules, metrics } = run.config;
     return await db.transaction(async (tx) => {
-      const champion = gateNamesChampion(rules) ? await findChampion(tx, run) : null;
+      const champion = gateNamesChampion(rules) ? await championFor(tx, run) : null;
       const report = evaluateGate({
         rules,
         metrics: await listMetrics(tx, run.id),
         declare: metrics.declare,
         champion,
       });
-      const deleteAfter = report.result === 'failed' ? new Date(Date.now() + graceDays * dayMs) : null;
+      const isReproduction = run.reproduces !== null;
+      const isFlagged = report.result === 'failed' && !isReproduction;
+      const deleteAfter = isFlagged ? new Date(Date.now() + graceDays * dayMs) : null;
       await setGate(tx, run.id, { result: report.result, report, deleteAfter });
-      const versions = report.result === 'failed' ? [] : await createVersions(tx, run.id);
-      const made = [...versions.map(madeLine), ...unmade(run.config?.models ?? [], report.result, versions)].join('; ');
+      const makesNone = report.result === 'failed' || isReproduction;
+      const versions = makesNone ? [] : await createVersions(tx, run.id);
+      const missed = makesNone ? [] : unmade(run.config?.models ?? [], versions);
+      const made = [...versions.map(madeLine), ...missed].join('; ');
       const sentence = gateSentence(report);
       const manifest = `[manifest](${publicUrl}/api/v1/runs/${run.id}/manifest)`;
       const line = `gate ${sentence}${made === '' ? '' : `; ${made}`} (${manifest}).`;
@@ -57,17 +61,20 @@ export async function gate(
   });
 }
 
+/** A reproduction meets the champion that its original met, so that the gate is asked the same question. */
+async function championFor(tx: Transaction, run: LoadedRun['run']): Promise<Champion | null> {
+  if (run.reproduces === null) return await findChampion(tx, run);
+  const original = await loadRun(tx, run.reproduces);
+  const met = gateReportOf(original.run.gateReport)?.champion ?? null;
+  return met === null ? null : await findChampionOf(tx, met);
+}
+
 function madeLine({ model, version }: CreatedVersion): string {
   return `version ${version} of model ${model}`;
 }
 
 /** A model that was declared and not written gets no version, and that is said. */
-function unmade(
-  models: readonly ModelDeclaration[],
-  result: GateResult,
-  versions: readonly CreatedVersion[],
-): string[] {
-  if (result === 'failed') return [];
+function unmade(models: readonly ModelDeclaration[], versions: readonly CreatedVersion[]): string[] {
   const missing = models.filter(({ name }) => versions.every(({ model }) => model !== name));
   return missing.map(({ name, path }) => `no version of model ${name}, because the run wrote nothing at ${path}`);
 }

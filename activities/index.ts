@@ -13,8 +13,10 @@ import { runStage, type StageInput } from './run-stage.ts';
 import type { StageDeps } from './stage/watch.ts';
 import type { ExecutionInput } from './step.ts';
 import { takeTick, type TickDeps, type TickInput } from './take-tick.ts';
+import { verdict, type VerdictInput } from './verdict.ts';
+import type { VerdictDeps } from './verdict/deps.ts';
 
-export type ControlDeps = ResolveDeps & LoadDeps & ClaimDeps & TickDeps & PersistDeps;
+export type ControlDeps = ResolveDeps & LoadDeps & ClaimDeps & TickDeps & PersistDeps & VerdictDeps;
 
 /** What every control worker offers: steps without a slot. */
 export function createActivities(deps: ControlDeps) {
@@ -28,6 +30,7 @@ export function createActivities(deps: ControlDeps) {
     persist: guarded((input: ExecutionInput) => persist(deps, input)),
     gate: guarded((input: ExecutionInput) => gate(deps, input)),
     promote: guarded((input: ExecutionInput) => promote(db, input)),
+    verdict: guarded((input: VerdictInput) => verdict(deps, input)),
     showAttention: guarded((input: Parameters<typeof showAttention>[1]) => showAttention(db, input)),
     finishRun: guarded((input: FinishInput) => finishRun(db, input)),
     takeTick: guarded((input: TickInput) => takeTick(deps, input)),

@@ -11,12 +11,15 @@ import { listPools } from '#db/nodes.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
 import { insertSteps, type NewStep, setResolved, showWhetherRunWaits, waitForNode } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
+import type { BlobStore } from '#storage/blob-store.ts';
 import type { KeepSource } from './keep-source.ts';
 import { readCommit, requireInitialStage } from './read-commit.ts';
+import { resolveOriginal } from './reproduction/resolve-original.ts';
 import { asStep, type ExecutionInput } from './step.ts';
 
 export interface ResolveDeps {
   db: Database;
+  store: BlobStore;
   mirrors: Mirrors;
   keepSource: KeepSource;
   publicUrl: string;
@@ -39,19 +42,20 @@ export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): P
   await insertSteps(deps.db, input.runId, input.execution, [{ name: 'resolve-commit', kind: 'platform', needs: [] }]);
   const answer = await asStep(deps.db, { ...input, step: 'resolve-commit' }, async () => {
     const before = await loadRun(deps.db, input.runId);
-    if (before.run.plan === null) await resolveOnce(deps, before);
+    const isReproduction = before.run.reproduces !== null;
+    if (before.run.plan === null) await (isReproduction ? resolveOriginal : resolveOnce)(deps, before);
     const resolved = await loadRun(deps.db, input.runId);
     const { run } = resolved;
     if (run.plan === null || run.config === null || run.commit === null)
       throw new TypeError('a resolved run has a plan');
-    await insertSteps(deps.db, input.runId, input.execution, stepsOf(run.config));
+    await insertSteps(deps.db, input.runId, input.execution, stepsOf(run.config, run.plan, isReproduction));
     return {
       result: {
         stopped: false as const,
         plan: run.plan,
         commit: run.commit,
         model: run.config.models[0]?.name ?? null,
-        lines: linesOf(deps.publicUrl, resolved),
+        lines: linesOf(deps.publicUrl, resolved, await labelOfOriginal(deps.db, run.reproduces)),
       },
       facts: {
         commit: run.commit,
@@ -111,31 +115,46 @@ async function findCommit(deps: ResolveDeps, { run, project }: LoadedRun) {
   return found;
 }
 
-function stepsOf(config: ProjectConfig): NewStep[] {
+function stepsOf(config: ProjectConfig, plan: Plan, isReproduction: boolean): NewStep[] {
   const platform = (name: string, needs: string[]): NewStep => ({ name, kind: 'platform', needs });
   const before = config.data.length > 0 ? ['build-environment', 'load-data'] : ['build-environment'];
+  const stages = plan.stages.map(({ name, needs }) => ({
+    name,
+    kind: 'stage' as const,
+    needs: needs.length > 0 ? needs : before,
+  }));
+  const ends = [
+    platform(
+      'persist',
+      stages.map(({ name }) => name),
+    ),
+    platform('gate', ['persist']),
+    platform(isReproduction ? 'verdict' : 'promote', ['gate']),
+  ];
   return [
     platform('resolve-commit', []),
     ...before.map((name) => platform(name, ['resolve-commit'])),
-    ...config.stages.map((stage) => ({
-      name: stage.name,
-      kind: 'stage' as const,
-      needs: stage.needs.length > 0 ? stage.needs : before,
-    })),
-    platform(
-      'persist',
-      config.stages.map((stage) => stage.name),
-    ),
-    platform('gate', ['persist']),
-    platform('promote', ['gate']),
+    ...stages,
+    ...(plan.only === undefined ? ends : []),
   ];
 }
 
-function linesOf(publicUrl: string, { run, project }: LoadedRun): { run: string; commit: string } {
+async function labelOfOriginal(db: Database, originalId: string | null): Promise<string | null> {
+  if (originalId === null) return null;
+  const { run, project } = await loadRun(db, originalId);
+  return `${project.name}/${run.number}`;
+}
+
+function linesOf(
+  publicUrl: string,
+  { run, project }: LoadedRun,
+  original: string | null,
+): { run: string; commit: string } {
   const label = `${project.name}/${run.number}`;
   const branch = run.branch === null ? '' : ` on ${run.branch}`;
+  const again = original === null ? '' : `, reproduces [${original}](${publicUrl}/api/v1/runs/${run.reproduces})`;
   return {
-    run: `[${label}](${publicUrl}/api/v1/runs/${run.id})${run.name === null ? '' : ` ${run.name}`}, owner ${run.owner}, as of ${run.asOf.replace(' ', 'T').replace('+00', 'Z')}, seed ${run.seed}`,
+    run: `[${label}](${publicUrl}/api/v1/runs/${run.id})${run.name === null ? '' : ` ${run.name}`}, owner ${run.owner}, as of ${run.asOf.replace(' ', 'T').replace('+00', 'Z')}, seed ${run.seed}${again}`,
     commit: `\`${run.commit?.slice(0, 12)}\`${branch}: ${run.commitMessage ?? ''} ([source](${publicUrl}/api/v1/runs/${run.id}/source))`,
   };
 }

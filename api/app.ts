@@ -32,6 +32,7 @@ import { poolRoutes } from './routes/pools.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { proofRoutes } from './routes/proof.ts';
 import { quotaRoutes } from './routes/quotas.ts';
+import { reproduceRoutes } from './routes/reproduce.ts';
 import { runControlRoutes } from './routes/run-control.ts';
 import { runDataRoutes } from './routes/run-data.ts';
 import { runEventRoutes } from './routes/run-events.ts';
@@ -99,6 +100,7 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   runControlRoutes(app, deps, access);
   diffRoutes(app, deps, access);
   explainRoutes(app, deps, access);
+  reproduceRoutes(app, deps, access);
   runEventRoutes(app, deps, access, streams);
   logRoutes(app, deps, access, streams);
   metricRoutes(app, deps, access);

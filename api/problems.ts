@@ -42,6 +42,7 @@ const statuses = {
   'blob-missing': [409, 'Blob missing'],
   'blob-corrupt': [422, 'Blob corrupt'],
   'checkpoint-missing': [422, 'No such checkpoints'],
+  'not-reproducible': [409, 'Not reproducible'],
   'gate-failed': [409, 'Gate failed'],
   'not-promotable': [409, 'Not promotable'],
   'champion-moved': [409, 'Champion moved'],

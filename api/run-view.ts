@@ -21,8 +21,14 @@ function summaryView(row: RunSummaryRow): RunSummary {
     ...row,
     label: `${row.project}/${row.number}`,
     failure: failureView(row.failure),
-    actions: legalRunActions(row.status),
+    actions: legalActions(row),
   };
+}
+
+/** A verdict stands: the run that it was reached by does not go on. */
+function legalActions({ status, verdict }: RunSummaryRow): RunSummary['actions'] {
+  const actions = legalRunActions(status);
+  return verdict?.as === 'reproduction' ? actions.filter((action) => action !== 'retry') : actions;
 }
 
 /** What was just inserted is known without reading it back. */
@@ -57,6 +63,7 @@ export function acceptedView(
     gateResult: null,
     failure: null,
     trigger,
+    verdict: null,
     actions: legalRunActions('queued'),
   };
 }

@@ -52,6 +52,7 @@ export async function prepareSubmit(
     resumedFrom: null,
     reproduces: null,
     initFrom,
+    reproducesOnly: null,
     trigger: null,
     priority: body.priority ?? defaultPriority,
   };

@@ -5,7 +5,16 @@ import { installation } from './installation.ts';
 import { formatJson, oneLine } from './output.ts';
 import type { Terminal } from './terminal.ts';
 
-export const exitCodes = { ok: 0, failed: 1, cancelled: 2, unreachable: 3, notLoggedIn: 4, interrupted: 130 } as const;
+export const exitCodes = {
+  ok: 0,
+  failed: 1,
+  cancelled: 2,
+  unreachable: 3,
+  /** What a run was made from is gone, like a server that is not there. */
+  notReproducible: 3,
+  notLoggedIn: 4,
+  interrupted: 130,
+} as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
 /** A refusal of the CLI itself. The message says what was found, what was expected and what to do. */
@@ -61,6 +70,7 @@ function accountOfProblem({ problem }: ApiError): Account {
     const hint = 'Log in with "assay login URL", or set ASSAY_TOKEN.';
     return { ...said, exitCode: exitCodes.notLoggedIn, findings: [...said.findings, hint] };
   }
+  if (problem.code === 'not-reproducible') return { ...said, exitCode: exitCodes.notReproducible };
   return { ...said, exitCode: problem.status >= 500 ? exitCodes.unreachable : exitCodes.failed };
 }
 

@@ -23,6 +23,7 @@ import { addPoolsCommand } from '#cli/commands/pools.ts';
 import { addProjectsCommand } from '#cli/commands/projects.ts';
 import { addPromoteCommand } from '#cli/commands/promote.ts';
 import { addQuotasCommand } from '#cli/commands/quotas.ts';
+import { addReproduceCommand } from '#cli/commands/reproduce.ts';
 import { addResolveCommand } from '#cli/commands/resolve.ts';
 import { addRetryCommand } from '#cli/commands/retry.ts';
 import { addRunCommand } from '#cli/commands/run.ts';
@@ -31,6 +32,7 @@ import { addSecretCommand } from '#cli/commands/secret.ts';
 import { addShowCommand } from '#cli/commands/show.ts';
 import { addTokensCommand } from '#cli/commands/tokens.ts';
 import { addVerifyCommand } from '#cli/commands/verify.ts';
+import { addVerifyDeterminismCommand } from '#cli/commands/verify-determinism.ts';
 import { addWhoamiCommand } from '#cli/commands/whoami.ts';
 import type { Context } from './context.ts';
 import { installation } from './installation.ts';
@@ -53,6 +55,8 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
       addCancelCommand,
       addRetryCommand,
       addResolveCommand,
+      addReproduceCommand,
+      addVerifyDeterminismCommand,
       addSchedulesCommand,
     ],
   ],
@@ -77,7 +81,7 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
 ];
 
 const exitCodeHelp = `
-Exit codes: 0 success, 1 failure (also a failed gate), 2 cancelled, 3 the server does not answer, 4 not logged in.
+Exit codes: 0 success, 1 failure (also a failed gate), 2 cancelled, 3 the server does not answer or a run can not be reproduced, 4 not logged in.
 Variables:  ASSAY_URL, ASSAY_TOKEN, ASSAY_HOME, NO_COLOR.`;
 
 export function createProgram(context: Context): Command {

@@ -15,6 +15,14 @@ export async function waitForRun(
   run: string,
   options: JsonOption,
 ): Promise<ExitCode> {
+  const ended = await followRun(context, client, run);
+  if (ended === null) return exitCodes.interrupted;
+  tellOutcome(context.terminal, ended, options);
+  return exitCodeOf(ended);
+}
+
+/** Shows the progress until the end; answers the run as it ended, or null when the person left, which is said. */
+export async function followRun(context: Context, client: Client, run: string): Promise<Run | null> {
   const leave = new AbortController();
   const onInterrupt = () => leave.abort();
   process.once('SIGINT', onInterrupt);
@@ -27,23 +35,21 @@ export async function waitForRun(
     process.removeListener('SIGINT', onInterrupt);
     progress.end();
   }
-  if (leave.signal.aborted) return sayDetached(context, run);
-  const ended = await client.runs.get(run);
-  tell(context.terminal, ended, options);
-  return exitCodeOf(ended);
+  if (!leave.signal.aborted) return await client.runs.get(run);
+  sayDetached(context, run);
+  return null;
 }
 
 /** A pipe gets one line; why a run failed is then said beside it, for the log of a CI job. */
-function tell(terminal: Terminal, run: Run, options: JsonOption): void {
+export function tellOutcome(terminal: Terminal, run: Run, options: JsonOption): void {
   if (!terminal.isTerminal && run.failure !== null && run.failure.logTail.length > 0) {
     terminal.note(formatFailure(terminal, run).trimEnd());
   }
   terminal.write(options.json ? formatJson(run) : formatOutcome(terminal, run));
 }
 
-function sayDetached({ terminal }: Context, run: string): ExitCode {
+function sayDetached({ terminal }: Context, run: string): void {
   terminal.note(`Detached; ${run} goes on. Look: assay logs -f ${run}   Stop it: assay cancel ${run}`);
-  return exitCodes.interrupted;
 }
 
 export function exitCodeOf(run: Pick<Run, 'status' | 'gateResult'>): ExitCode {

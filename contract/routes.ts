@@ -15,10 +15,12 @@ import { poolRoutes } from './pools.ts';
 import { projectRoutes } from './projects.ts';
 import { proofRoutes } from './proof.ts';
 import { quotaRoutes } from './quotas.ts';
+import { reproduceRoutes } from './reproduce.ts';
 import { runRoutes } from './runs.ts';
 import { scheduleRoutes } from './schedules.ts';
 import { secretRoutes } from './secrets.ts';
 import { tokenRoutes } from './tokens.ts';
+import { verdictRoutes } from './verdicts.ts';
 
 export const apiPrefix = '/api/v1';
 
@@ -29,6 +31,8 @@ export const routes = {
   ...runRoutes,
   ...diffRoutes,
   ...explainRoutes,
+  ...reproduceRoutes,
+  ...verdictRoutes,
   ...scheduleRoutes,
   ...logRoutes,
   ...metricRoutes,

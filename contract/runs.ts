@@ -5,6 +5,7 @@ import { priorities } from '#core/priority.ts';
 import { failureClasses, gateResults, runStatuses, stepStatuses } from '#core/run.ts';
 import { asOf, gitSha, instant, page, pageQuery, projectRef, runRef, sha256, uuid } from './primitives.ts';
 import { defineRoute } from './route.ts';
+import { runVerdict } from './verdicts.ts';
 
 export const experiment = z
   .string()
@@ -109,6 +110,8 @@ export const runSummary = z
     failure: failure.nullable(),
     /** Null when a person submitted it. */
     trigger: trigger.nullable(),
+    /** How it compares with the run it reproduces, or with its newest reproduction. */
+    verdict: runVerdict.nullable(),
     /** What may be done to the run in its present state. */
     actions: z.array(z.enum(runActions)),
   })
@@ -224,6 +227,8 @@ export const run = runSummary
         sizeBytes: z.number().int(),
       })
       .nullable(),
+    /** The one stage of it that was to run again; null is the whole run. */
+    reproducesOnly: z.string().nullable(),
     tree: z.string().nullable(),
     commitAuthor: z.string().nullable(),
     environmentKey: z.string().nullable(),

@@ -37,6 +37,7 @@ export const errorCodes = [
   'blob-missing',
   'blob-corrupt',
   'checkpoint-missing',
+  'not-reproducible',
   'gate-failed',
   'not-promotable',
   'champion-moved',

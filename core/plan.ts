@@ -17,6 +17,8 @@ export interface Plan {
   /** Whether any data is to be loaded. */
   data: boolean;
   promote: 'by-hand' | 'when-passed';
+  /** The one stage that a reproduction of a single step is about: the run ends with it. */
+  only?: string;
 }
 
 /** The pool is resolved before, because only the platform knows which pools exist. */

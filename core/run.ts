@@ -31,6 +31,7 @@ export const platformSteps = [
   'persist',
   'gate',
   'promote',
+  'verdict',
 ] as const;
 
 export const gateResults = ['passed', 'failed', 'none'] as const;

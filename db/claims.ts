@@ -98,6 +98,26 @@ export interface EarlierResult {
   blobs: string[];
 }
 
+const resultColumns = {
+  runId: resultRun,
+  label: sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${resultRun})`,
+  fence: sql<number>`coalesce(${steps.fence}, 0)`,
+  facts: steps.facts,
+  blobs: sql<string[]>`array(select distinct a.sha256 from artifacts a
+    where a.run_id = ${resultRun} and a.step = ${steps.name} and a.fence = ${steps.fence})`,
+};
+
+/** The result of a step that counts for the run: of its newest execution that has one. */
+export async function findResult(db: Database, runId: string, step: string): Promise<EarlierResult | null> {
+  const [row] = await db
+    .select(resultColumns)
+    .from(steps)
+    .where(and(eq(steps.runId, runId), eq(steps.name, step), sql`${steps.status} in ('succeeded', 'reused')`))
+    .orderBy(desc(steps.execution))
+    .limit(1);
+  return row ?? null;
+}
+
 const candidatesMax = 3;
 
 /** Results of equal steps, newest first. `onlyOwn` leaves those of other runs out: of a reproduction, for example. */
@@ -110,14 +130,7 @@ export async function findEarlierResults(
   const own = and(eq(steps.runId, id.runId), ne(steps.execution, id.execution));
   const others = and(eq(steps.reusable, true), ne(steps.runId, id.runId), eq(steps.status, 'succeeded'));
   return await db
-    .select({
-      runId: resultRun,
-      label: sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${resultRun})`,
-      fence: sql<number>`coalesce(${steps.fence}, 0)`,
-      facts: steps.facts,
-      blobs: sql<string[]>`array(select distinct a.sha256 from artifacts a
-        where a.run_id = ${resultRun} and a.step = ${steps.name} and a.fence = ${steps.fence})`,
-    })
+    .select(resultColumns)
     .from(steps)
     .where(
       and(

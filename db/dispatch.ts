@@ -19,6 +19,7 @@ export interface Dispatchable {
   name: string | null;
   tags: string[];
   cancelRequestedBy: string | null;
+  isReproduction: boolean;
 }
 
 interface Taken {
@@ -139,6 +140,7 @@ async function describe(db: Database, taken: readonly Taken[]): Promise<Dispatch
       name: runs.name,
       tags: runs.tags,
       cancelRequestedBy: runs.cancelRequestedBy,
+      isReproduction: sql<boolean>`${runs.reproduces} is not null`,
     })
     .from(runs)
     .innerJoin(projects, eq(projects.id, runs.projectId))

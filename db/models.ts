@@ -116,11 +116,18 @@ export interface CreatedVersion {
  */
 export async function createVersions(tx: Transaction, runId: string): Promise<CreatedVersion[]> {
   const [run] = await tx
-    .select({ id: runs.id, projectId: runs.projectId, config: runs.config, gateResult: runs.gateResult })
+    .select({
+      id: runs.id,
+      projectId: runs.projectId,
+      config: runs.config,
+      gateResult: runs.gateResult,
+      reproduces: runs.reproduces,
+    })
     .from(runs)
     .where(eq(runs.id, runId));
   const declared = run?.config?.models ?? [];
   if (run === undefined || declared.length === 0) return [];
+  if (run.reproduces !== null) throw reproductionNotPromotable();
   if (run.gateResult !== 'passed' && run.gateResult !== 'none') {
     const found = run.gateResult === null ? 'was not evaluated' : 'failed';
     throw new DomainError('not-promotable', `A run makes a version once its gate passed; this run's gate ${found}.`);
@@ -129,6 +136,14 @@ export async function createVersions(tx: Transaction, runId: string): Promise<Cr
   const created: CreatedVersion[] = [];
   for (const name of [...new Set(written)].toSorted()) created.push(await createVersion(tx, run, name));
   return created;
+}
+
+/** The proof of a version is not another version. */
+export function reproductionNotPromotable(): DomainError {
+  return new DomainError(
+    'not-promotable',
+    'The run reproduces another one, so it makes no version and can not be promoted. Promote the version of its original.',
+  );
 }
 
 /** A version without files could be promoted and would serve nothing. */

@@ -9,7 +9,7 @@ import type { Database, Queryable, Transaction } from './connect.ts';
 import { type RequestKey, rememberRequest } from './idempotency.ts';
 import { isoInstant } from './instants.ts';
 import { listMetrics } from './metrics.ts';
-import { gateReportOf } from './models.ts';
+import { gateReportOf, reproductionNotPromotable } from './models.ts';
 import { blobs } from './schema/blobs.ts';
 import { environments, environmentWheels } from './schema/environments.ts';
 import { snapshots } from './schema/lake.ts';
@@ -156,6 +156,7 @@ async function loadVersion(tx: Transaction, { modelId, version }: PromotionReque
 type Run = typeof runs.$inferSelect;
 
 function refuseUnpromotable(wanted: PromotionRequest, run: Run): void {
+  if (run.reproduces !== null) throw reproductionNotPromotable();
   if (run.dirty) {
     throw new DomainError(
       'not-promotable',
@@ -226,6 +227,19 @@ async function loadChampion(
 /** The champion that a run at its gate is compared with; null when there is none. */
 export async function findChampion(db: Queryable, run: Run): Promise<Champion | null> {
   return await loadChampion(db, null, run, null);
+}
+
+/** A champion that a gate met before, with its metrics as they were: those of a finished run never change. */
+export async function findChampionOf(
+  db: Queryable,
+  { model, version, sameData }: NonNullable<GateReport['champion']>,
+): Promise<Champion | null> {
+  const [row] = await db
+    .select({ runId: versions.runId })
+    .from(versions)
+    .innerJoin(models, eq(models.id, versions.modelId))
+    .where(and(eq(models.name, model), eq(versions.number, version)));
+  return row === undefined ? null : { model, version, metrics: await listMetrics(db, row.runId), sameData };
 }
 
 /** Whether the run's version of the model was promoted before, by whomever. */

@@ -1,9 +1,30 @@
 // The columns of a run that lists and single answers share.
+import type { Grade, Layer, Verdict } from '#core/verdict.ts';
 import { eq, inArray, type SQL, sql } from 'drizzle-orm';
 import type { Queryable } from './connect.ts';
 import { durationMs, isoInstant, isoInstantOrNull } from './instants.ts';
 import { projects } from './schema/projects.ts';
 import { runs } from './schema/runs.ts';
+
+interface ShortVerdict {
+  verdict: Verdict;
+  grade: Grade;
+  sentence: string;
+  firstDifference: Layer | null;
+  as: 'original' | 'reproduction';
+  other: string;
+}
+
+/** The run's own verdict, else the newest on a reproduction of it. */
+const shortVerdict = sql<ShortVerdict | null>`(
+  select jsonb_build_object('verdict', v.verdict, 'grade', v.grade, 'sentence', v.report->'sentence',
+    'firstDifference', v.report->'firstDifference',
+    'as', case when v.run_id = ${runs.id} then 'reproduction' else 'original' end, 'other', p.name || '/' || r.number)
+  from verdicts v
+  join runs r on r.id = case when v.run_id = ${runs.id} then v.original_id else v.run_id end
+  join projects p on p.id = r.project_id
+  where v.run_id = ${runs.id} or v.original_id = ${runs.id}
+  order by v.run_id = ${runs.id} desc, v.created_at desc limit 1)`;
 
 export const summaryColumns = {
   id: runs.id,
@@ -30,6 +51,7 @@ export const summaryColumns = {
   gateResult: runs.gateResult,
   failure: runs.failure,
   trigger: runs.trigger,
+  verdict: shortVerdict,
 };
 
 export type RunSummaryRow = Awaited<ReturnType<typeof selectSummaries>>[number];

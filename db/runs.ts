@@ -12,6 +12,7 @@ import { projects } from './schema/projects.ts';
 import { runData } from './schema/run-data.ts';
 import { executions, runs } from './schema/runs.ts';
 import { attempts, steps } from './schema/steps.ts';
+import { findVerdict } from './verdicts.ts';
 
 /** Everything about one run but its steps. The id was found before, so the run exists. */
 export async function getRunDetail(db: Queryable, id: string) {
@@ -28,6 +29,7 @@ export async function getRunDetail(db: Queryable, id: string) {
       like: runs.likeRunId,
       resumedFrom: runs.resumedFrom,
       reproduces: runs.reproduces,
+      reproducesOnly: runs.reproducesOnly,
       tree: runs.tree,
       commitAuthor: runs.commitAuthor,
       environmentKey: runs.environmentKey,
@@ -231,6 +233,7 @@ export async function retryRun(db: Database, id: string, by: string, request: Re
   await db.transaction(async (tx) => {
     const { run, execution } = await lockRun(tx, id);
     if ((await rememberRequest(tx, request, id)) !== null) return;
+    if ((await findVerdict(tx, id)) !== null) throw verdictStands();
     if (!runCan('retry', run.status)) throw notRetryable(run.status);
     if (execution !== undefined && !isFinished(execution.status)) throw notRetryable(execution.status);
     const n = (execution?.n ?? 0) + 1;
@@ -250,6 +253,13 @@ export async function retryRun(db: Database, id: string, by: string, request: Re
       .where(eq(runs.id, id));
     await recordAudit(tx, { actor: by, action: 'run.retry', target: id, facts: { execution: n } });
   });
+}
+
+function verdictStands(): DomainError {
+  return new DomainError(
+    'conflict',
+    'The run reproduces another one and has its verdict, which stands. Reproduce the original again instead.',
+  );
 }
 
 function notRetryable(status: string): DomainError {

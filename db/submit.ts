@@ -33,6 +33,8 @@ export interface Submit {
   reproduces: string | null;
   /** The checkpoint set that a stage of that name starts from; null takes that of the run resumed or reproduced, if any. */
   initFrom: { runId: string; step: string; number: number } | null;
+  /** One stage of it; null is the whole run. */
+  reproducesOnly: string | null;
   /** Null when a person submits. */
   trigger: Trigger | null;
   priority: Priority;
@@ -57,6 +59,7 @@ export const plainSubmit = {
   resumedFrom: null,
   reproduces: null,
   initFrom: null,
+  reproducesOnly: null,
   request: null,
 } satisfies Partial<Submit>;
 
@@ -76,10 +79,10 @@ const insertStatement = {
       select * from rows from (jsonb_to_recordset($1::jsonb) as (
         "id" uuid, "projectId" uuid, "owner" text, "ref" text, "commit" text, "branch" text, "experiment" text, "name" text, "note" text,
         "tags" text[], "overrides" jsonb, "seed" bigint, "command" jsonb, "asOf" timestamptz, "dirty" boolean,
-        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "rerun" text[], "resumedFrom" uuid, "reproduces" uuid, "initFrom" jsonb, "trigger" jsonb, "priority" int, "tokenId" uuid, "key" text, "route" text,
+        "patchSha256" text, "reuse" boolean, "likeRunId" uuid, "rerun" text[], "resumedFrom" uuid, "reproduces" uuid, "reproducesOnly" text, "initFrom" jsonb, "trigger" jsonb, "priority" int, "tokenId" uuid, "key" text, "route" text,
         "bodySha256" text)) with ordinality as t(
         id, project_id, owner, ref, commit, branch, experiment, name, note, tags, overrides, seed, command, as_of, dirty,
-        patch_sha256, reuse, like_run_id, rerun, resumed_from, reproduces, init_from, trigger, priority, token_id, key, route, body_sha256, position)
+        patch_sha256, reuse, like_run_id, rerun, resumed_from, reproduces, reproduces_only, init_from, trigger, priority, token_id, key, route, body_sha256, position)
     ), held as materialized (
       select i.id, s.run_id, s.step, s.number
       from input i join checkpoint_sets s
@@ -103,11 +106,11 @@ const insertStatement = {
       returning p.id, p.next_run_number - f.n as first
     ), inserted as (
       insert into runs (id, project_id, number, experiment, name, note, tags, owner, ref, commit, branch, as_of, overrides,
-                        seed_asked, command, dirty, patch_sha256, reuse, like_run_id, resumed_from, reproduces, trigger, priority, submitted_at, updated_at)
+                        seed_asked, command, dirty, patch_sha256, reuse, like_run_id, resumed_from, reproduces, reproduces_only, trigger, priority, submitted_at, updated_at)
       select f.id, f.project_id,
              n.first + (row_number() over (partition by f.project_id order by f.position))::int - 1,
              f.experiment, f.name, f.note, f.tags, f.owner, f.ref, f.commit, f.branch, coalesce(f.as_of, now()), f.overrides,
-             f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, f.resumed_from, f.reproduces, nullif(f.trigger, 'null'), f.priority, now(), now()
+             f.seed, nullif(f.command, 'null'), f.dirty, f.patch_sha256, f.reuse, f.like_run_id, f.resumed_from, f.reproduces, f.reproduces_only, nullif(f.trigger, 'null'), f.priority, now(), now()
       from fresh f join numbers n on n.id = f.project_id
       returning id, project_id, number, owner, priority, as_of, submitted_at
     ), started as (

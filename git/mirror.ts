@@ -19,6 +19,7 @@ import { ignoreMissing, initRepository, sweepQuarantine } from './quarantine.ts'
 import { changedPaths, type CommitFile, readCommitFile } from './pushed.ts';
 import { parseCommit, parseReference } from './reference.ts';
 import { pinCommand, updateRefs } from './refs.ts';
+import { hasTree, rebuildTree } from './rebuild.ts';
 import { rememberCommits } from './remember.ts';
 import { parseRemote, type Remote } from './remote.ts';
 import type { RemoteCredentials } from './transport.ts';
@@ -68,6 +69,11 @@ export interface Mirrors {
   /** A tar of the commit's tree; equal trees give equal bytes. The caller reads it to its end or destroys it. */
   archive(projectId: string, commit: string): Promise<Readable>;
   checkout(projectId: string, commit: string, destDir: string): Promise<void>;
+  /**
+   * Sees to it that the tree can be listed and read, made again from its archive where the mirror does not have it or is
+   * gone itself. Answers whether it had to be. Throws source-refused when the archive is of another tree.
+   */
+  ensureTree(projectId: string, tree: string, openArchive: () => Promise<Readable>): Promise<boolean>;
   /** Removes what dead processes left. Runs by itself before the first use. */
   sweep(): Promise<void>;
 }
@@ -234,6 +240,15 @@ export function createMirrors(options: MirrorOptions): Mirrors {
       const findings = await inspectTree(entries ?? (await list(projectId, commit)), await open(projectId));
       refuseFindings(findings);
       return findings;
+    },
+    ensureTree: async (projectId, tree, openArchive) => {
+      const sha = parseCommit(tree);
+      const mirror = await open(projectId);
+      // Its folder may have gone since it was opened.
+      await createRepository(mirror.gitDir);
+      if (await hasTree(sha, mirror)) return false;
+      await rebuildTree(rootDir, mirror, sha, await openArchive());
+      return true;
     },
     checkout: async (projectId, commit, destDir) =>
       extractSource(await archive(projectId, commit), destDir, { limits }),

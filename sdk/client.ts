@@ -98,6 +98,9 @@ function runCalls(transport: Transport) {
       call(routes.changeRun, { params: { run }, body }),
     cancel: (run: string) => call(routes.cancelRun, { params: { run } }),
     retry: (run: string, options: Create = {}) => call(routes.retryRun, { params: { run }, ...options }),
+    reproduce: (run: string, body: BodyInput<typeof routes.reproduceRun> = {}, options: Create = {}) =>
+      call(routes.reproduceRun, { params: { run }, body, ...options }),
+    verdicts: (run: string) => call(routes.listVerdicts, { params: { run } }),
     resolve: (run: string, action: 'retry' | 'abort') => call(routes.resolveRun, { params: { run }, body: { action } }),
     watch: (run: string, options: FollowOptions = {}) => watchRun(transport, run, options),
     metrics: (run: string) => call(routes.listMetrics, { params: { run } }),

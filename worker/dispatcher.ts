@@ -68,7 +68,7 @@ async function dispatch(deps: DispatcherDeps, row: Dispatchable): Promise<void> 
     const handle = await deps.client.workflow.start(runWorkflow, {
       workflowId: runWorkflowId(row.runId, row.n),
       taskQueue: controlQueue,
-      args: [{ runId: row.runId, execution: row.n } satisfies RunInput],
+      args: [inputOf(row)],
       workflowIdConflictPolicy: 'USE_EXISTING',
       workflowIdReusePolicy: 'REJECT_DUPLICATE',
       workflowTaskTimeout: '10s',
@@ -96,6 +96,10 @@ async function dispatch(deps: DispatcherDeps, row: Dispatchable): Promise<void> 
     }
     deps.log.warn({ error, run: row.runId }, 'Temporal did not take the run; it stays queued');
   }
+}
+
+function inputOf({ runId, n, isReproduction }: Dispatchable): RunInput {
+  return { runId, execution: n, ...(isReproduction ? { reproduces: true } : {}) };
 }
 
 const fairnessKeyBytesMax = 64;

@@ -6,6 +6,8 @@ export interface RunInput {
   runId: string;
   /** Counts from 1; a resumed or retried run has several. */
   execution: number;
+  /** The run does another one again and ends in a verdict; absent for all others. */
+  reproduces?: true;
 }
 
 export interface RunResult {

@@ -85,6 +85,10 @@ export async function run(input: RunInput): Promise<RunResult> {
 
     await runStages(plan, story, (stage) => runStageToItsEnd(input, stage, attention.wait));
 
+    if (plan.only !== undefined) {
+      story.tell('Result', `${plan.only} ran again`);
+      return await CancellationScope.nonCancellable(() => finish(input, story, 'succeeded', null));
+    }
     await insist('persist', () => steps.persist.executeWithOptions({ summary: 'write the manifest' }, [input]));
     const gate = await insist('gate', () => steps.gate.executeWithOptions({ summary: 'judge the metrics' }, [input]));
     story.gate(gate.result);
@@ -95,6 +99,7 @@ export async function run(input: RunInput): Promise<RunResult> {
         `${gate.line} ${await insist('promote', () => steps.promote.executeWithOptions({ summary: 'move the alias' }, [input]))}`,
       );
     }
+    if (input.reproduces === true) story.tell('Verdict', await insist('verdict', () => judge(input, null)));
     // From here on the run has succeeded: a cancellation that comes later finds nothing to stop.
     return await CancellationScope.nonCancellable(() => finish(input, story, 'succeeded', null, gate.result));
   } catch (error) {
@@ -103,7 +108,25 @@ export async function run(input: RunInput): Promise<RunResult> {
       throw error;
     }
     const failure = error instanceof StepFailed ? error.failure : failureOfStep(error, 'run');
-    return await CancellationScope.nonCancellable(() => finish(input, story, 'failed', failure));
+    return await CancellationScope.nonCancellable(async () => {
+      if (input.reproduces === true) await tellVerdictOnFailure(input, story, failure);
+      return await finish(input, story, 'failed', failure);
+    });
+  }
+}
+
+async function judge(input: RunInput, failure: Failure | null): Promise<string | null> {
+  const { runId, execution } = input;
+  const summary = 'compare with the original';
+  return await steps.verdict.executeWithOptions({ summary }, [{ runId, execution, failure }]);
+}
+
+/** A reproduction that ends badly may have a verdict all the same; trouble with it does not keep the run from ending. */
+async function tellVerdictOnFailure(input: RunInput, story: Story, failure: Failure): Promise<void> {
+  try {
+    story.tell('Verdict', await judge(input, failure));
+  } catch (error) {
+    story.tell('Verdict', `none: ${failureOfStep(error, 'verdict').sentence}`);
   }
 }
 

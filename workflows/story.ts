@@ -11,7 +11,10 @@ const gateKey = keyword('AssayGate');
 
 export interface Story {
   /** Adds or replaces a line of the details; markdown. */
-  tell(topic: 'Run' | 'Commit' | 'Environment' | 'Data' | 'Stages' | 'Result' | 'Attention', line: string | null): void;
+  tell(
+    topic: 'Run' | 'Commit' | 'Environment' | 'Data' | 'Stages' | 'Result' | 'Verdict' | 'Attention',
+    line: string | null,
+  ): void;
   status(status: RunStatus): void;
   commit(sha: string): void;
   model(name: string): void;

@@ -5,6 +5,7 @@ import { type Cell, formatJson, formatTable } from '#cli/output.ts';
 import { formatAge, formatDuration } from '#cli/show/quantities.ts';
 import { styledGate, styledStatus } from '#cli/show/statuses.ts';
 import { describeTrigger } from '#cli/show/trigger.ts';
+import { styleOf } from '#cli/show/verdict.ts';
 import { parseCount } from '#cli/words/counts.ts';
 import type { RunSummary } from '#contract/runs.ts';
 
@@ -30,6 +31,7 @@ const columns = [
   { title: 'time', right: true },
 ];
 const startedBy = { title: 'started by' };
+const verdictColumn = { title: 'verdict' };
 
 /** Shown while something waits; it takes the room that the name had. */
 const withReason = [
@@ -72,14 +74,24 @@ async function list(context: Context, { json, limit, ...query }: ListOptions): P
   // On a terminal, where room is scarce, only when there is something to say.
   const isWaiting = !terminal.isTerminal || items.some((run) => run.waitingReason !== null);
   const isStarted = !terminal.isTerminal || items.some((run) => run.trigger !== null);
+  const isJudged = !terminal.isTerminal || items.some((run) => run.verdict !== null);
   const rows = items.map((run) => [
     ...rowOf(context, run),
     ...(isWaiting ? [run.waitingReason ?? ''] : []),
     ...(isStarted ? [triggerCell(run)] : []),
+    ...(isJudged ? [verdictCell(run)] : []),
   ]);
-  const shown = [...(isWaiting ? withReason : columns), ...(isStarted ? [startedBy] : [])];
+  const shown = [
+    ...(isWaiting ? withReason : columns),
+    ...(isStarted ? [startedBy] : []),
+    ...(isJudged ? [verdictColumn] : []),
+  ];
   terminal.write(formatTable(terminal, shown, rows));
   if (nextCursor !== null && terminal.isTerminal) terminal.note(`There are more; see them with -n ${limit * 5}.`);
+}
+
+function verdictCell({ verdict }: RunSummary): Cell {
+  return verdict === null ? '' : { text: `${verdict.verdict} ${verdict.grade}`, style: styleOf(verdict.verdict) };
 }
 
 function triggerCell({ trigger }: RunSummary): Cell {

@@ -10,6 +10,7 @@ import { formatDuration, formatNumber, formatSize } from './quantities.ts';
 import { formatFailure, formatGate, formatHeadline } from './run-outcome.ts';
 import { lookOf, styledStatus } from './statuses.ts';
 import { describeTrigger } from './trigger.ts';
+import { styledVerdict } from './verdict.ts';
 import { describeDatum, describeEnvironment, describeStep } from './step-facts.ts';
 import type { Terminal } from '#cli/terminal.ts';
 
@@ -57,6 +58,8 @@ function formatSummary(terminal: Terminal, run: Run): string {
     ['starts from', run.initFrom && `checkpoint set ${run.initFrom.set} of ${run.initFrom.run}, ${run.initFrom.step}`],
     ['seed', run.seed === null ? null : String(run.seed)],
     ['as of', run.asOf],
+    ['reproduces', run.reproduces === null ? null : describeReproduction(run)],
+    ['verdict', run.verdict === null ? null : styledVerdict(run.verdict)],
     ['environment', run.environmentKey === null ? null : environmentText(run.environmentKey, environment)],
     ['submitted', run.submittedAt],
     ['started', run.startedAt],
@@ -65,6 +68,12 @@ function formatSummary(terminal: Terminal, run: Run): string {
     ['may', run.actions.length === 0 ? null : run.actions.map((action) => `assay ${action} ${run.label}`).join('   ')],
     ['temporal', run.executions.at(-1)?.url],
   ]);
+}
+
+/** The verdict names the original by its label. */
+function describeReproduction({ reproduces, reproducesOnly, verdict }: Run): string {
+  const original = verdict?.as === 'reproduction' ? verdict.other : (reproduces ?? '');
+  return reproducesOnly === null ? original : `${reproducesOnly} of ${original}`;
 }
 
 function environmentText(key: string, step: Step | undefined): string {

@@ -45,6 +45,7 @@ const platformSteps: Record<string, (facts: Facts) => string> = {
       .map(([name, found]) => `${name}: ${describeDatum(found as Facts)}`)
       .join(', '),
   persist: ({ artifacts }) => counted(artifacts, 'artifact'),
+  verdict: ({ verdict, grade, sentence }) => `${textOf(verdict)} (${textOf(grade)}): ${textOf(sentence)}`,
   gate: ({ sentence, made }) => [textOf(sentence), textOf(made)].filter(Boolean).join('; '),
 };
 

@@ -59,6 +59,8 @@ export const runs = pgTable(
     resumedFrom: uuid('resumed_from').references((): AnyPgColumn => runs.id),
     /** The run that this one does again from the same inputs, to be compared with it; neither gives nor takes results. */
     reproduces: uuid('reproduces').references((): AnyPgColumn => runs.id),
+    /** The one stage that is done again; what it needs is answered by the results of the run it reproduces. */
+    reproducesOnly: text('reproduces_only'),
     /** Null when a person submitted it. */
     trigger: jsonb('trigger').$type<Trigger>(),
     priority: integer('priority').$type<Priority>().notNull().default(defaultPriority),

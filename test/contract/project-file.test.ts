@@ -104,7 +104,7 @@ promote: when-passed
       'assay.yaml:4:37 data.train.to: found "data/train.xls"; expected a path ending in .parquet, .csv or .jsonl.',
       'assay.yaml:7:5 stages.train.comand: found the unknown key "comand"; expected a known key. Did you mean "command"?',
       'assay.yaml:8:14 stages.train.timeout: found "2 hours"; expected a duration such as 2h, 90s or 1h30m, at most 30d.',
-      'assay.yaml:9:3 stages.gate: found the stage name "gate"; expected another name, because Assay\'s own steps are resolve-commit, build-environment, load-data, persist, gate, promote.',
+      'assay.yaml:9:3 stages.gate: found the stage name "gate"; expected another name, because Assay\'s own steps are resolve-commit, build-environment, load-data, persist, gate, promote, verdict.',
       'assay.yaml:9:29 stages.gate.command.1: found 3; expected a text; quote it.',
       'assay.yaml:10:28 stages.a.needs.0: found "trian"; expected one of train, gate, b, c. Did you mean "train"?',
       'assay.yaml:11:27 stages.b.needs: found the circle b → c → b; expected an order that ends.',

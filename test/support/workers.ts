@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { createSecretKey, randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
-import { eq } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { findPython } from '#activities/runners/find-python.ts';
 import { createProcessRunner } from '#activities/runners/process.ts';
 import type { Runner } from '#activities/runners/runner.ts';
@@ -156,9 +156,14 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
   /** Every step runs unless `reuse` is given, so that runs of one commit do not answer each other. */
   async function submit(projectId: string, commit: string, more: Partial<typeof runs.$inferInsert> = {}) {
     const id = newId();
-    const number = 1 + (await db.select({ n: runs.number }).from(runs).where(eq(runs.projectId, projectId))).length;
     await db.transaction(async (tx) => {
       const asOf = new Date().toISOString();
+      const [project] = await tx
+        .update(projects)
+        .set({ nextRunNumber: sql`${projects.nextRunNumber} + 1` })
+        .where(eq(projects.id, projectId))
+        .returning({ next: projects.nextRunNumber });
+      const number = (project?.next ?? 2) - 1;
       await tx
         .insert(runs)
         .values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, reuse: false, ...more });
