@@ -3,12 +3,13 @@ import { DomainError } from '#core/errors.ts';
 import { environmentInputs } from '#core/step-key.ts';
 import type { Database } from '#db/connect.ts';
 import { setRunEnvironment } from '#db/environments.ts';
+import { findBuiltBefore } from '#db/resume.ts';
 import { loadRun } from '#db/run-facts.ts';
 import { showWhetherRunWaits } from '#db/steps.ts';
 import { diskFull, isFullDisk } from '#environment/image/engine.ts';
 import { openStepLog } from './step-log.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
-import type { BuiltEnvironment, Environments } from './environments.ts';
+import type { BuiltEnvironment, Environments, KeptLock } from './environments.ts';
 import { useEnvironmentOf } from './reproduction/use-environment.ts';
 import type { SourceCache } from './stage/source-cache.ts';
 import { asStep, type ExecutionInput } from './step.ts';
@@ -34,9 +35,10 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     try {
       const { config, reproduces } = run;
       const onLine = (line: string) => log.line(line);
+      const kept = (await findBuiltBefore(deps.db, run, input.execution)) as KeptLock | null;
       const built = await tellingFullDisk(() =>
         reproduces === null
-          ? deps.environments.build(root, config, onLine)
+          ? deps.environments.build(root, config, onLine, kept)
           : useEnvironmentOf(deps, reproduces, { config, openRoot: async () => root }, onLine),
       );
       const keyed = { step: 'build-environment' as const, inputs: environmentInputs(built.identity) };

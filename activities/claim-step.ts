@@ -23,10 +23,10 @@ import { listRunData } from '#db/run-data.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
 import { getStep } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
-import { mapLimited } from '#lake/map-limited.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import { stageIngredients } from './stage/ingredients.ts';
 import type { ExecutionInput } from './step.ts';
+import { isWhole } from './whole-result.ts';
 import { stepKeyOf } from './step-keys.ts';
 
 export interface ClaimDeps {
@@ -42,7 +42,6 @@ export interface StageId extends ExecutionInput {
 /** The first in the queue of a quota looks again this soon; those behind it later, so that a long queue costs little. */
 const lookMs = 500;
 const lookMsMax = 15_000;
-const statsAtOnce = 16;
 
 /**
  * Answers the label of the run whose result answers the stage, or null: then the stage is to run. Repeating it gives the
@@ -133,8 +132,7 @@ async function reuse(
 }
 
 async function answerWith(deps: ClaimDeps, input: StageId, stage: KeyedStage, result: EarlierResult): Promise<boolean> {
-  const found = await mapLimited(result.blobs, statsAtOnce, async (sha256) => (await deps.store.stat(sha256)) !== null);
-  if (found.includes(false)) return false;
+  if (!(await isWhole(deps.store, result))) return false;
   try {
     return await reuseResult(deps.db, input, stage, result);
   } catch (error) {

@@ -35,6 +35,8 @@ export interface BuiltEnvironment {
     /** The file it was resolved from; null when the project has none. */
     file: string | null;
     files: string[];
+    /** Digest of the requirements' texts; null when there are none. */
+    requirements: string | null;
     python: string;
     platform: string;
     /** Where stages run in containers: the base, and the image made here, by the engine's own id. */
@@ -53,6 +55,9 @@ export interface BuiltEnvironment {
     notes: string[];
   };
 }
+
+/** A lock that an earlier step was made with, and what it answers. */
+export type KeptLock = Pick<BuiltEnvironment['facts'], 'lockSha256' | 'requirements' | 'python' | 'platform'>;
 
 /** What a commit says of its environment, and its tree for what is built from it. */
 export interface EnvironmentSource {
@@ -73,8 +78,16 @@ export interface StageEnvironment {
 }
 
 export interface Environments {
-  /** Resolves the commit's requirements once and materialises the environment here. */
-  build(root: string, config: ProjectConfig, onLine: (line: string) => void): Promise<BuiltEnvironment>;
+  /**
+   * Resolves the commit's requirements once and materialises the environment here. The lock of `kept` is taken when it
+   * answers the same requirements, whatever the index has become.
+   */
+  build(
+    root: string,
+    config: ProjectConfig,
+    onLine: (line: string) => void,
+    kept?: KeptLock | null,
+  ): Promise<BuiltEnvironment>;
   /** The environment on this machine, built when it is not here yet. */
   use(environmentKey: string, source: EnvironmentSource, onLine: (line: string) => void): Promise<SharedEnvironment>;
   /**
@@ -102,12 +115,15 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
   const wheelStore = createWheelStore(deps);
 
   return {
-    async build(root, config, onLine) {
+    async build(root, config, onLine, kept = null) {
       const startedMs = performance.now();
       const source = await findSource(root, { requirements: config.requirements, python: config.python });
       const { context, interpreter, notes } = await openPlace(deps.context, root, config, source, onLine);
       const question = await lockKey(context, source, interpreter);
-      const known = await readKnownLock(deps, question);
+      // What an interpreter brings by itself is no choice that could be kept.
+      const requirements = source.kind === 'none' ? null : source.digest;
+      const asked = { requirements, python: interpreter.version, platform: platformName(interpreter.platform) };
+      const known = await readKnownLock(deps, keptFor(asked, kept) ?? (await findLock(deps.db, question)));
       const lock =
         known ??
         (await resolveAndKeep(deps, question, () => resolve(context, { root, source, interpreter, onLine }), source));
@@ -128,8 +144,7 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
           kind: source.kind,
           file: source.file,
           files: source.files.map(({ path }) => path),
-          python: interpreter.version,
-          platform: identity.platform,
+          ...asked,
           base,
           image: 'image' in built ? built.image : null,
           lock: known === null ? 'resolved' : 'hit',
@@ -241,8 +256,14 @@ function otherRunner(base: string | null): DomainError {
   );
 }
 
-async function readKnownLock(deps: EnvironmentDeps, question: string): Promise<Lock | null> {
-  const sha256 = await findLock(deps.db, question);
+function keptFor(asked: Omit<KeptLock, 'lockSha256'>, kept: KeptLock | null): string | null {
+  if (kept === null || asked.requirements === null) return null;
+  const isSame =
+    kept.requirements === asked.requirements && kept.python === asked.python && kept.platform === asked.platform;
+  return isSame ? kept.lockSha256 : null;
+}
+
+async function readKnownLock(deps: EnvironmentDeps, sha256: string | null): Promise<Lock | null> {
   return sha256 === null ? null : readLock((await readBlob(deps.store, sha256)).toString('utf8'));
 }
 

@@ -25,7 +25,7 @@ export interface LoadDeps {
 
 type Ingredient = QueryIngredient | DatasetIngredient;
 
-/** What is pinned already stays: a retried execution reads the data of the first. Answers one line of markdown. */
+/** What is pinned already stays: a resumed execution reads the data of the first. Answers one line of markdown. */
 export async function loadData(deps: LoadDeps, input: ExecutionInput): Promise<string> {
   const id = { ...input, step: 'load-data' };
   return await asStep(deps.db, id, async () => {
@@ -102,18 +102,17 @@ async function ingredientOf(
   source: DataSource,
   { snapshotId, digest }: RunData,
 ): Promise<Ingredient> {
-  if (source.kind === 'dataset')
-    return { kind: 'dataset', name: source.name, to: source.to, dataset: source.dataset, digest };
+  if (source.kind === 'dataset') return datasetIngredient(source, digest);
   const snapshot = await findSnapshot(deps.db, snapshotId ?? '');
   if (snapshot === null) throw new TypeError(`The run's data ${source.name} has no snapshot.`);
   return queryIngredient(run, source, await readQuery(deps, run, source.query), snapshot);
 }
 
-function queryIngredient(
-  run: LoadedRun['run'],
+export function queryIngredient(
+  run: Pick<LoadedRun['run'], 'asOf'>,
   { name, to, format }: Extract<DataSource, { kind: 'query' }>,
   query: string,
-  snapshot: SnapshotRow,
+  snapshot: Pick<SnapshotRow, 'segments' | 'params' | 'engine'>,
 ): QueryIngredient {
   const byTable = Map.groupBy(snapshot.segments, (segment) => segment.table);
   const segments = [...byTable].map(([table, list]) => ({ table, sha256: list.map((segment) => segment.sha256) }));
@@ -131,11 +130,19 @@ function queryIngredient(
   };
 }
 
+export function datasetIngredient(
+  { name, to, dataset }: Extract<DataSource, { kind: 'dataset' }>,
+  digest: string,
+): DatasetIngredient {
+  return { kind: 'dataset', name, to, dataset, digest };
+}
+
 async function loadDataset(
   deps: LoadDeps,
   run: LoadedRun['run'],
-  { name, to, dataset }: Extract<DataSource, { kind: 'dataset' }>,
+  source: Extract<DataSource, { kind: 'dataset' }>,
 ): Promise<Ingredient> {
+  const { name, to, dataset } = source;
   const found = await resolveDataset(deps.lake, dataset, { asOf: run.asOf });
   await pinRunData(deps.db, {
     runId: run.id,
@@ -147,7 +154,7 @@ async function loadDataset(
     digest: found.digest,
     facts: { dataset, version: found.version, files: found.files, sizeBytes: found.sizeBytes },
   });
-  return { kind: 'dataset', name, to, dataset, digest: found.digest };
+  return datasetIngredient(source, found.digest);
 }
 
 function lineOf({ name, facts, datasetName, datasetVersion }: RunData): string {

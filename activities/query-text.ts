@@ -13,11 +13,15 @@ export async function readQuery(deps: { sources: SourceCache }, run: LoadedRun['
     return await readFile(join(root, path), 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new DomainError(
-      'query-refused',
-      `The query ${path} is not in the commit. Commit it, or correct the path under \`data:\`.`,
-    );
+    throw queryMissing(path);
   }
+}
+
+export function queryMissing(path: string): DomainError {
+  return new DomainError(
+    'query-refused',
+    `The query ${path} is not in the commit. Commit it, or correct the path under \`data:\`.`,
+  );
 }
 
 export function paramsOf(run: LoadedRun['run']): Record<string, unknown> {

@@ -39,6 +39,20 @@ export interface CommitDeps {
 
 /** Refuses what a run of the commit could not do: project file, source, secrets, parameters, pools. */
 export async function readCommit(deps: CommitDeps, wanted: CommitToRead): Promise<CommitReading> {
+  const { config, params } = await readConfiguration(deps, wanted);
+  const plan = createPlan(config, poolsOf(config, await listPools(deps.db)));
+  if (JSON.stringify(plan).length > planBytesMax) {
+    const message = `The plan of ${config.stages.length} stages is larger than 32 KiB; shorten the stages' names.`;
+    throw new DomainError('invalid-project-file', message);
+  }
+  return { config, params, plan };
+}
+
+/** The same but for the pools, which nobody knows while no node is up. */
+export async function readConfiguration(
+  deps: CommitDeps,
+  wanted: CommitToRead,
+): Promise<Pick<CommitReading, 'config' | 'params'>> {
   const { project, commit, command } = wanted;
   const entries = await deps.mirrors.listTree(project.id, commit);
   const findings = await deps.mirrors.inspectSource(project.id, commit, entries);
@@ -49,13 +63,7 @@ export async function readCommit(deps: CommitDeps, wanted: CommitToRead): Promis
   requireBounds(config, deps.offer);
   await requireSecrets(deps.db, project.id, config);
   const declared = await readDeclaredParams(repository, config);
-  const params = resolveParams(declared, wanted.overrides as Params, config.params.style);
-  const plan = createPlan(config, poolsOf(config, await listPools(deps.db)));
-  if (JSON.stringify(plan).length > planBytesMax) {
-    const message = `The plan of ${config.stages.length} stages is larger than 32 KiB; shorten the stages' names.`;
-    throw new DomainError('invalid-project-file', message);
-  }
-  return { config, params, plan };
+  return { config, params: resolveParams(declared, wanted.overrides as Params, config.params.style) };
 }
 
 /** Checkpoints that a run was submitted with are for a stage of the same name. @throws checkpoint-missing */

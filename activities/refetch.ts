@@ -65,15 +65,32 @@ export async function refetch(
 }
 
 async function asksTheSame(deps: RefetchDeps, run: Run, source: DataSource, row: RunData): Promise<boolean> {
-  if (row.asOf !== run.asOf) return false;
-  if (source.kind === 'dataset') return row.datasetName === source.dataset;
-  if (row.snapshotId === null) return false;
-  const snapshot = await requireSnapshot(deps, row);
-  const [then, now] = await Promise.all(
-    [snapshot.query, await readQuery(deps, run, source.query)].map((query) => deps.lake.engine.inspect(query)),
-  );
-  if (then?.canonical !== now?.canonical || now === undefined) return false;
-  return canonicalJson(chooseParameters(now, paramsOf(run))) === canonicalJson(snapshot.params as Params);
+  const query = source.kind === 'query' ? await readQuery(deps, run, source.query) : null;
+  return (await answerBefore(deps.lake, { asOf: run.asOf, params: paramsOf(run), query }, source, row)) !== null;
+}
+
+/** A source as a run asks for it; `query` is the text of one. */
+export interface AskedData {
+  asOf: string;
+  params: Record<string, unknown>;
+  query: string | null;
+}
+
+/** What was pinned before, with its snapshot if it is a query's, when the same is asked for; else null. */
+export async function answerBefore(
+  lake: Pick<Lake, 'db' | 'engine'>,
+  { asOf, params, query }: AskedData,
+  source: DataSource,
+  row: RunData,
+): Promise<{ row: RunData; snapshot: SnapshotRow | null } | null> {
+  if (row.asOf !== asOf) return null;
+  if (source.kind === 'dataset') return row.datasetName === source.dataset ? { row, snapshot: null } : null;
+  if (row.snapshotId === null || query === null) return null;
+  const snapshot = await requireSnapshot(lake, row);
+  const [then, now] = await Promise.all([snapshot.query, query].map((text) => lake.engine.inspect(text)));
+  if (then?.canonical !== now?.canonical || now === undefined) return null;
+  const isSame = canonicalJson(chooseParameters(now, params) as Params) === canonicalJson(snapshot.params as Params);
+  return isSame ? { row, snapshot } : null;
 }
 
 /**
@@ -106,7 +123,7 @@ async function reread(deps: RefetchDeps, run: Run, source: DataSource, row: RunD
   });
 }
 
-async function requireSnapshot({ db }: RefetchDeps, { name, snapshotId }: RunData): Promise<SnapshotRow> {
+async function requireSnapshot({ db }: { db: Database }, { name, snapshotId }: RunData): Promise<SnapshotRow> {
   const snapshot = snapshotId === null ? null : await findSnapshot(db, snapshotId);
   if (snapshot !== null) return snapshot;
   throw new DomainError(

@@ -3,8 +3,10 @@ import { seedOf } from '#contract/read-project.ts';
 import type { RunnerOffer } from '#core/network.ts';
 import type { Plan } from '#core/plan.ts';
 import type { ProjectConfig } from '#core/project.ts';
+import { requireStages } from '#core/stage-names.ts';
 import { getInitialCheckpoint } from '#db/checkpoints.ts';
 import type { Database } from '#db/connect.ts';
+import { listRerun } from '#db/claims.ts';
 import { openExecution } from '#db/executions.ts';
 import { syncFileSchedule } from '#db/file-schedule.ts';
 import { listPools } from '#db/nodes.ts';
@@ -42,13 +44,16 @@ export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): P
   await insertSteps(deps.db, input.runId, input.execution, [{ name: 'resolve-commit', kind: 'platform', needs: [] }]);
   const answer = await asStep(deps.db, { ...input, step: 'resolve-commit' }, async () => {
     const before = await loadRun(deps.db, input.runId);
-    const isReproduction = before.run.reproduces !== null;
-    if (before.run.plan === null) await (isReproduction ? resolveOriginal : resolveOnce)(deps, before);
+    if (before.run.plan === null) {
+      if (before.run.reproduces === null)
+        await resolveOnce(deps, before, await listRerun(deps.db, input.runId, input.execution));
+      else await resolveOriginal(deps, before);
+    }
     const resolved = await loadRun(deps.db, input.runId);
     const { run } = resolved;
     if (run.plan === null || run.config === null || run.commit === null)
       throw new TypeError('a resolved run has a plan');
-    await insertSteps(deps.db, input.runId, input.execution, stepsOf(run.config, run.plan, isReproduction));
+    await insertSteps(deps.db, input.runId, input.execution, stepsOf(run.config, run.plan, run.reproduces !== null));
     return {
       result: {
         stopped: false as const,
@@ -77,11 +82,12 @@ async function sayIfNoNode(db: Database, input: ExecutionInput, { stages }: Plan
   await showWhetherRunWaits(db, input.runId, input.execution);
 }
 
-async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun): Promise<void> {
+async function resolveOnce(deps: ResolveDeps, { run, project }: LoadedRun, rerun: readonly string[]): Promise<void> {
   const found = await findCommit(deps, { run, project });
   if ((await listPools(deps.db)).length === 0) throw new Error('no node has registered yet; start a stage worker');
   const { config, params, plan } = await readCommit(deps, { ...run, project, commit: found.commit });
   requireInitialStage(config, await getInitialCheckpoint(deps.db, run.id));
+  requireStages(rerun, config.stages, 'rerun');
   const sourceSha256 = await deps.keepSource(project.id, found.commit);
   const branch = found.branch ?? run.branch;
   // Before the plan is written: a step that is repeated with a plan comes no more here.

@@ -33,6 +33,7 @@ import { projectRoutes } from './routes/projects.ts';
 import { proofRoutes } from './routes/proof.ts';
 import { quotaRoutes } from './routes/quotas.ts';
 import { reproduceRoutes } from './routes/reproduce.ts';
+import { resumeRoutes } from './routes/resume.ts';
 import { runControlRoutes } from './routes/run-control.ts';
 import { runDataRoutes } from './routes/run-data.ts';
 import { runEventRoutes } from './routes/run-events.ts';
@@ -98,6 +99,7 @@ function registerRoutes(app: FastifyInstance, deps: ApiDeps): void {
   codeRoutes(app, deps, access);
   runRoutes(app, deps, access);
   runControlRoutes(app, deps, access);
+  resumeRoutes(app, deps, access);
   diffRoutes(app, deps, access);
   explainRoutes(app, deps, access);
   reproduceRoutes(app, deps, access);

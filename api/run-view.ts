@@ -28,7 +28,7 @@ function summaryView(row: RunSummaryRow): RunSummary {
 /** A verdict stands: the run that it was reached by does not go on. */
 function legalActions({ status, verdict }: RunSummaryRow): RunSummary['actions'] {
   const actions = legalRunActions(status);
-  return verdict?.as === 'reproduction' ? actions.filter((action) => action !== 'retry') : actions;
+  return verdict?.as === 'reproduction' ? actions.filter((action) => action !== 'resume') : actions;
 }
 
 /** What was just inserted is known without reading it back. */

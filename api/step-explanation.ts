@@ -4,6 +4,7 @@ import { DomainError } from '#core/errors.ts';
 import { didYouMean } from '#core/nearest.ts';
 import { type CodeChange, joinClauses, stepDifferences } from '#core/step-difference.ts';
 import { describeIngredients, fateSentence, keyedStepOf } from '#core/step-words.ts';
+import { codeChanges } from '#activities/stage/code-changes.ts';
 import { digestedEntries } from '#activities/stage/ingredients.ts';
 import { listExplainedSteps, nearestEarlier } from '#db/explain.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
@@ -151,29 +152,10 @@ function createCode({ mirrors, store }: Deps) {
   const changes = async (before: Explained, after: Explained, name: string): Promise<CodeChange[] | null> => {
     const [was, is] = await Promise.all([files(before, name), files(after, name)]);
     const diff = was && is && (await orNull(() => diffOf(before, after)));
-    return diff && compareEntries(was ?? [], is ?? [], diff);
+    return diff && codeChanges(was ?? [], is ?? [], diff);
   };
 
   return { files, changes };
-}
-
-/** A file of one side only that both trees have belongs to the stage's code in one only. */
-function compareEntries(was: readonly TreeEntry[], is: readonly TreeEntry[], { files }: CodeDiff): CodeChange[] {
-  const [old, now] = [was, is].map((entries) => new Map(entries.map((entry) => [entry.path, entry])));
-  const diffs = new Map(files.map((file) => [file.path, file]));
-  const paths = [...new Set([...was, ...is].map(({ path }) => path))].toSorted();
-  return paths.flatMap((path): CodeChange[] => {
-    const [a, b, diff] = [old?.get(path), now?.get(path), diffs.get(path)];
-    if (a === undefined) return [{ path, change: diff?.status === 'A' ? 'added' : 'included' }];
-    if (b === undefined) return [{ path, change: diff?.status === 'D' ? 'removed' : 'excluded' }];
-    if (a.oid !== b.oid) return [{ path, change: 'changed', lines: linesOf(diff) }];
-    return a.mode === b.mode ? [] : [{ path, change: 'mode' }];
-  });
-}
-
-/** A line that was rewritten counts once. */
-function linesOf(diff: CodeDiff['files'][number] | undefined): number | null {
-  return diff?.linesAdded == null ? null : Math.max(diff.linesAdded, diff.linesRemoved ?? 0);
 }
 
 async function orNull<T>(find: () => Promise<T>): Promise<T | null> {

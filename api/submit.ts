@@ -1,10 +1,11 @@
 // From a submit as it was sent to a run as it is accepted: what `like` gives, what the commit says, what is stored.
 import type { z } from 'zod';
 import type { submitRunBody } from '#contract/runs.ts';
-import { readCommit, requireInitialStage } from '#activities/read-commit.ts';
+import { type CommitReading, readCommit, readConfiguration, requireInitialStage } from '#activities/read-commit.ts';
 import { parseInitFrom } from '#core/checkpoint.ts';
 import { DomainError } from '#core/errors.ts';
 import { defaultPriority } from '#core/priority.ts';
+import { requireStages } from '#core/stage-names.ts';
 import { type CheckpointSet, chooseInitialCheckpoint, getInitialCheckpoint } from '#db/checkpoints.ts';
 import { listPools } from '#db/nodes.ts';
 import { getRunToCopy } from '#db/runs.ts';
@@ -32,7 +33,11 @@ export async function prepareSubmit(
   const overrides = { ...like?.overrides, ...body.params };
   const command = body.command ?? like?.command ?? null;
   const initFrom = await initialOf(deps, access, principal, body, like);
-  await inspect(deps, project, { commit: source.commit, command, overrides }, initFrom);
+  const reading = await inspect(deps, project, { commit: source.commit, command, overrides });
+  if (reading !== null) {
+    requireInitialStage(reading.config, initFrom);
+    requireStages(body.rerun ?? [], reading.config.stages, 'body.rerun');
+  }
   return {
     projectId: project.id,
     owner: principal.owner,
@@ -90,31 +95,39 @@ function sourceOf(body: Body, like: Model | null, defaultBranch: string): Pick<S
   return { ref, commit, branch: commit !== null && !isFullHash(ref) ? ref : null };
 }
 
+type Wanted = { command: string[] | null; overrides: Record<string, unknown> };
+
 /** Only a commit that is here already can be read now; for any other its first step says what is wrong. */
 async function inspect(
-  { connection: { db }, mirrors, facts: { offer } }: ApiDeps,
+  deps: ApiDeps,
   project: FoundProject,
-  wanted: { commit: string | null; command: string[] | null; overrides: Record<string, unknown> },
-  initFrom: CheckpointSet | null,
-): Promise<void> {
-  const { commit } = wanted;
-  if (commit === null) return;
-  if ((await mirrors.hasCommits(project.id, [commit])).length === 0) {
-    if (project.remoteUrl === null) throw commitMissing(commit);
-    return;
+  { commit, ...wanted }: Wanted & { commit: string | null },
+): Promise<Pick<CommitReading, 'config' | 'params'> | null> {
+  if (commit === null) return null;
+  if ((await deps.mirrors.hasCommits(project.id, [commit])).length > 0) {
+    return await readForRun(deps, project, { ...wanted, commit });
   }
+  if (project.remoteUrl === null) throw commitMissing(commit);
+  return null;
+}
+
+/** While no node is up nobody knows which pools there are, and a run that waits for one is what people expect. */
+export async function readForRun(
+  { connection: { db }, mirrors, facts: { offer } }: ApiDeps,
+  project: Pick<FoundProject, 'id' | 'name'>,
+  wanted: Wanted & { commit: string },
+): Promise<Pick<CommitReading, 'config' | 'params'>> {
   try {
-    const { config } = await readCommit({ db, mirrors, offer }, { ...wanted, commit, project });
-    requireInitialStage(config, initFrom);
+    return await readCommit({ db, mirrors, offer }, { ...wanted, project });
   } catch (error) {
-    // While no node is up nobody knows which pools there are, and a run that waits for one is what people expect.
     const isUnknown =
       error instanceof DomainError && error.code === 'pool-missing' && (await listPools(db)).length === 0;
     if (!isUnknown) throw error;
+    return await readConfiguration({ db, mirrors, offer }, { ...wanted, project });
   }
 }
 
-function commitMissing(commit: string): DomainError {
+export function commitMissing(commit: string): DomainError {
   return new DomainError(
     'commit-not-found',
     `The server does not have the commit ${commit}, and the project has no remote to fetch it from. Send it first, as \`assay run\` does.`,

@@ -25,7 +25,7 @@ import { addPromoteCommand } from '#cli/commands/promote.ts';
 import { addQuotasCommand } from '#cli/commands/quotas.ts';
 import { addReproduceCommand } from '#cli/commands/reproduce.ts';
 import { addResolveCommand } from '#cli/commands/resolve.ts';
-import { addRetryCommand } from '#cli/commands/retry.ts';
+import { addResumeCommand } from '#cli/commands/resume.ts';
 import { addRunCommand } from '#cli/commands/run.ts';
 import { addSchedulesCommand } from '#cli/commands/schedules.ts';
 import { addSecretCommand } from '#cli/commands/secret.ts';
@@ -53,7 +53,7 @@ const groups: [string, ((program: Command, context: Context) => void)[]][] = [
       addExportCommand,
       addVerifyCommand,
       addCancelCommand,
-      addRetryCommand,
+      addResumeCommand,
       addResolveCommand,
       addReproduceCommand,
       addVerifyDeterminismCommand,

@@ -16,6 +16,7 @@ import { projectRoutes } from './projects.ts';
 import { proofRoutes } from './proof.ts';
 import { quotaRoutes } from './quotas.ts';
 import { reproduceRoutes } from './reproduce.ts';
+import { resumeRoutes } from './resume.ts';
 import { runRoutes } from './runs.ts';
 import { scheduleRoutes } from './schedules.ts';
 import { secretRoutes } from './secrets.ts';
@@ -29,6 +30,7 @@ export const routes = {
   ...projectRoutes,
   ...codeRoutes,
   ...runRoutes,
+  ...resumeRoutes,
   ...diffRoutes,
   ...explainRoutes,
   ...reproduceRoutes,

@@ -1,4 +1,4 @@
-// Runs: submit, look, change what people edit, cancel, retry, resolve.
+// Runs: submit, look, change what people edit, cancel, resolve.
 import { z } from 'zod';
 import { parseInitFrom } from '#core/checkpoint.ts';
 import { priorities } from '#core/priority.ts';
@@ -77,7 +77,7 @@ export const trigger = z
   ])
   .meta({ id: 'Trigger', description: 'What started a run that no person submitted.' });
 
-export const runActions = ['cancel', 'resolve', 'retry'] as const;
+export const runActions = ['cancel', 'resolve', 'resume'] as const;
 
 export const runSummary = z
   .object({
@@ -349,18 +349,6 @@ export const runRoutes = {
     status: 202,
     answer: runSummary,
     problems: ['not-found', 'run-finished'],
-  }),
-  retryRun: defineRoute({
-    method: 'POST',
-    path: '/runs/:run/retry',
-    permission: 'run',
-    tag: 'runs',
-    summary: 'Let a failed or cancelled run go on in a new execution',
-    params,
-    status: 202,
-    answer: runSummary,
-    problems: ['not-found', 'run-not-finished', 'conflict', 'idempotency-conflict'],
-    idempotent: true,
   }),
   resolveRun: defineRoute({
     method: 'POST',

@@ -6,7 +6,7 @@ export type Role = (typeof roles)[number];
 
 export const permissions = [
   'read', // projects, runs, models, lake and what hangs on them
-  'run', // submit, cancel, retry, resolve runs; send code
+  'run', // submit, cancel, resume, resolve runs; send code
   'data', // append to the lake, add datasets
   'promote', // move an alias, create a version by hand
   'schedules', // create, change, pause, trigger and delete what recurs

@@ -83,7 +83,8 @@ const open: readonly RunStatus[] = openRunStatuses;
 const allowed = {
   cancel: open,
   resolve: ['needs-attention'],
-  retry: ['failed', 'cancelled'],
+  /** In a new execution; a run that succeeded is only taken up by another run. */
+  resume: ['failed', 'cancelled'],
 } as const satisfies Record<string, readonly RunStatus[]>;
 
 export type RunAction = keyof typeof allowed;

@@ -7,7 +7,7 @@ import { resultRun } from './result-run.ts';
 import { stagesHaveQuotas } from './quotas.ts';
 import { projects } from './schema/projects.ts';
 import { executions, runs } from './schema/runs.ts';
-import { stepClaims, steps } from './schema/steps.ts';
+import { artifacts, stepClaims, steps } from './schema/steps.ts';
 import { holdOpenExecution, showWhetherRunWaits, type StepId, stepIs, waitingForSlot } from './steps.ts';
 
 export interface KeyedStage {
@@ -128,7 +128,10 @@ export async function findEarlierResults(
   { onlyOwn }: { onlyOwn: boolean },
 ): Promise<EarlierResult[]> {
   const own = and(eq(steps.runId, id.runId), ne(steps.execution, id.execution));
-  const others = and(eq(steps.reusable, true), ne(steps.runId, id.runId), eq(steps.status, 'succeeded'));
+  const ofProject = sql`(select r.project_id from runs r where r.id = ${steps.runId})
+    = (select r.project_id from runs r where r.id = ${id.runId}::uuid)`;
+  const isGiven = and(eq(steps.reusable, true), eq(steps.status, 'succeeded'));
+  const others = and(isGiven, ne(steps.runId, id.runId), ofProject);
   return await db
     .select(resultColumns)
     .from(steps)
@@ -142,6 +145,19 @@ export async function findEarlierResults(
     )
     .orderBy(desc(steps.finishedAt))
     .limit(candidatesMax);
+}
+
+/** The files of a result. */
+export async function listFilesOfResult(
+  db: Database,
+  { runId, fence }: Pick<EarlierResult, 'runId' | 'fence'>,
+  step: string,
+): Promise<Pick<typeof artifacts.$inferSelect, 'step' | 'path' | 'executable' | 'sha256'>[]> {
+  const { path, executable, sha256 } = artifacts;
+  return await db
+    .select({ step: artifacts.step, path, executable, sha256 })
+    .from(artifacts)
+    .where(and(eq(artifacts.runId, runId), eq(artifacts.step, step), eq(artifacts.fence, fence)));
 }
 
 /**

@@ -1,7 +1,7 @@
 // Repeated requests: the same key and body of one caller create one thing, however often they arrive.
 import { and, eq } from 'drizzle-orm';
 import { DomainError } from '#core/errors.ts';
-import type { Transaction } from './connect.ts';
+import type { Queryable, Transaction } from './connect.ts';
 import { idempotencyKeys } from './schema/runs.ts';
 
 export interface RequestKey {
@@ -29,11 +29,17 @@ export async function rememberRequest(
     .onConflictDoNothing()
     .returning({ key: idempotencyKeys.key });
   if (inserted.length > 0) return null;
-  const [first] = await tx
+  return await findRequest(tx, request);
+}
+
+/** What an earlier request with the key created; null for a new one. @throws idempotency-conflict */
+export async function findRequest(db: Queryable, request: RequestKey): Promise<string | null> {
+  const [first] = await db
     .select()
     .from(idempotencyKeys)
     .where(and(eq(idempotencyKeys.tokenId, request.tokenId), eq(idempotencyKeys.key, request.key)));
-  if (first?.route === request.route && first.bodySha256 === request.bodySha256) return first.resourceId;
+  if (first === undefined) return null;
+  if (first.route === request.route && first.bodySha256 === request.bodySha256) return first.resourceId;
   throw idempotencyConflict(request.key);
 }
 

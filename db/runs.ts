@@ -1,10 +1,9 @@
 // Runs as people see and change them. What activities write is in executions.ts, steps.ts and attempts.ts.
 import { and, asc, desc, eq, sql } from 'drizzle-orm';
 import { DomainError } from '#core/errors.ts';
-import { isFinished, runCan } from '#core/run.ts';
+import { runCan } from '#core/run.ts';
 import { recordAudit } from './audit.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
-import { type RequestKey, rememberRequest } from './idempotency.ts';
 import { durationMs, isoInstant, isoInstantOrNull } from './instants.ts';
 import { summaryColumns } from './run-summary.ts';
 import { aliases, models, versions } from './schema/models.ts';
@@ -12,7 +11,6 @@ import { projects } from './schema/projects.ts';
 import { runData } from './schema/run-data.ts';
 import { executions, runs } from './schema/runs.ts';
 import { attempts, steps } from './schema/steps.ts';
-import { findVerdict } from './verdicts.ts';
 
 /** Everything about one run but its steps. The id was found before, so the run exists. */
 export async function getRunDetail(db: Queryable, id: string) {
@@ -169,7 +167,8 @@ export async function changeRun(
   });
 }
 
-async function lockRun(tx: Transaction, id: string) {
+/** The run and its newest execution, locked in the order in which a run is closed. */
+export async function lockRun(tx: Transaction, id: string) {
   const [run] = await tx.select().from(runs).where(eq(runs.id, id)).for('update');
   if (run === undefined) throw new TypeError(`Run ${id} is gone although runs are not deleted.`);
   const [execution] = await tx
@@ -223,54 +222,6 @@ async function closeUndispatched(tx: Transaction, id: string, n: number): Promis
     .update(runs)
     .set({ ...end, waitingReason: null })
     .where(eq(runs.id, id));
-}
-
-/**
- * Lets a closed run go on: execution n+1, queued. Of two callers one gets the new execution, the other `conflict`.
- * @throws run-not-finished, conflict
- */
-export async function retryRun(db: Database, id: string, by: string, request: RequestKey | null): Promise<void> {
-  await db.transaction(async (tx) => {
-    const { run, execution } = await lockRun(tx, id);
-    if ((await rememberRequest(tx, request, id)) !== null) return;
-    if ((await findVerdict(tx, id)) !== null) throw verdictStands();
-    if (!runCan('retry', run.status)) throw notRetryable(run.status);
-    if (execution !== undefined && !isFinished(execution.status)) throw notRetryable(execution.status);
-    const n = (execution?.n ?? 0) + 1;
-    await tx.insert(executions).values({ runId: id, n });
-    await tx
-      .update(runs)
-      .set({
-        status: 'queued',
-        waitingReason: null,
-        failure: null,
-        finishedAt: null,
-        deleteAfter: null,
-        cancelRequestedAt: null,
-        cancelRequestedBy: null,
-        updatedAt: sql`clock_timestamp()`,
-      })
-      .where(eq(runs.id, id));
-    await recordAudit(tx, { actor: by, action: 'run.retry', target: id, facts: { execution: n } });
-  });
-}
-
-function verdictStands(): DomainError {
-  return new DomainError(
-    'conflict',
-    'The run reproduces another one and has its verdict, which stands. Reproduce the original again instead.',
-  );
-}
-
-function notRetryable(status: string): DomainError {
-  if (status === 'succeeded') {
-    return new DomainError(
-      'conflict',
-      'The run has succeeded, so there is nothing to retry. Submit a new run instead.',
-    );
-  }
-  const advice = 'Wait for its end, or cancel it first.';
-  return new DomainError('run-not-finished', `The run is ${status}; only a closed run can be retried. ${advice}`);
 }
 
 /** What a run was asked for, for a new run that is to be like it. */

@@ -97,7 +97,8 @@ function runCalls(transport: Transport) {
     change: (run: string, body: BodyInput<typeof routes.changeRun>) =>
       call(routes.changeRun, { params: { run }, body }),
     cancel: (run: string) => call(routes.cancelRun, { params: { run } }),
-    retry: (run: string, options: Create = {}) => call(routes.retryRun, { params: { run }, ...options }),
+    resume: (run: string, body: BodyInput<typeof routes.resumeRun> = {}, options: Create = {}) =>
+      call(routes.resumeRun, { params: { run }, body, ...options }),
     reproduce: (run: string, body: BodyInput<typeof routes.reproduceRun> = {}, options: Create = {}) =>
       call(routes.reproduceRun, { params: { run }, body, ...options }),
     verdicts: (run: string) => call(routes.listVerdicts, { params: { run } }),

@@ -29,6 +29,7 @@ export async function useEnvironmentOf(
       kind: found?.kind ?? 'lock',
       file: found?.file ?? null,
       files: found?.files ?? [],
+      requirements: found?.requirements ?? null,
       python,
       platform,
       base: found?.base ?? null,

@@ -83,13 +83,33 @@ export async function digestedEntries(
   const entries = await mirrors.listTree(project.id, commit);
   const hasIgnore = entries.some(({ path }) => path === ignoreFile);
   const ignore = hasIgnore ? await mirrors.readFile(project.id, commit, ignoreFile, ignoreBytesMax) : null;
-  const paths = stageTree(
-    stage,
-    config,
-    entries.map((entry) => entry.path),
-    compileGlob,
-  );
-  const digested = new Set(digestedPaths(config, paths, ignore?.toString('utf8') ?? null, ignoreGlob));
+  const scope: Scope = { stage, config, requirementFiles, ignore: ignore?.toString('utf8') ?? null };
+  const known = chosen.get(entries) ?? new Map<string, TreeEntry[]>();
+  chosen.set(entries, known);
+  const key = scopeKey(scope);
+  const found = known.get(key) ?? choose(entries, scope);
+  known.set(key, found);
+  return found;
+}
+
+interface Scope {
+  stage: Pick<Stage, 'code'>;
+  config: ProjectConfig;
+  requirementFiles: readonly string[];
+  ignore: string | null;
+}
+
+/** What was chosen of a tree, for as long as the mirror remembers the tree: stages of one scope have the same files. */
+const chosen = new WeakMap<readonly TreeEntry[], Map<string, TreeEntry[]>>();
+
+function scopeKey({ stage, config, requirementFiles, ignore }: Scope): string {
+  const { params, requirements, dockerfile, data } = config;
+  return JSON.stringify([stage.code, params.file, requirements, dockerfile, data, requirementFiles, ignore]);
+}
+
+function choose(entries: readonly TreeEntry[], { stage, config, requirementFiles, ignore }: Scope): TreeEntry[] {
+  const all = entries.map((entry) => entry.path);
+  const digested = new Set(digestedPaths(config, stageTree(stage, config, all, compileGlob), ignore, ignoreGlob));
   for (const path of requirementFiles) digested.delete(path);
   return entries.filter((entry) => digested.has(entry.path));
 }

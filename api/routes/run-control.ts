@@ -1,4 +1,4 @@
-// What people ask of a run that goes on: stop, go on, decide. Postgres first; Temporal is told when it is there.
+// What people ask of a run that goes on: stop, decide. Postgres first; Temporal is told when it is there.
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import { routes } from '#contract/routes.ts';
@@ -6,11 +6,10 @@ import { DomainError } from '#core/errors.ts';
 import { runCan } from '#core/run.ts';
 import type { Access } from '#api/access.ts';
 import type { ApiDeps } from '#api/deps.ts';
-import { requestKey } from '#api/idempotency.ts';
 import { HttpError } from '#api/problems.ts';
 import { serve } from '#api/serve.ts';
 import { recordAudit } from '#db/audit.ts';
-import { listExecutions, requestCancel, retryRun } from '#db/runs.ts';
+import { listExecutions, requestCancel } from '#db/runs.ts';
 import { type Resolution, resolveUpdate, runWorkflowId } from '#workflows/messages.ts';
 import { createSummaryReader } from './runs.ts';
 
@@ -25,12 +24,6 @@ export function runControlRoutes(app: FastifyInstance, deps: ApiDeps, access: Ac
     const id = await access.run(principal, params.run);
     const { openExecution } = await requestCancel(db, id, principal.owner);
     if (openExecution !== null) await tellTemporal(deps, runWorkflowId(id, openExecution), request.log);
-    return await summary(id);
-  });
-
-  serve(app, routes.retryRun, async ({ principal, params, request }) => {
-    const id = await access.run(principal, params.run);
-    await retryRun(db, id, principal.owner, requestKey(request, null));
     return await summary(id);
   });
 

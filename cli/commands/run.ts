@@ -30,7 +30,8 @@ interface RunOptions extends JsonOption {
   project?: string;
   dirty?: boolean;
   priority?: Priority;
-  reuse: boolean;
+  /** False: nothing is reused; else the stages whose results are not. */
+  reuse: boolean | string[];
   wait?: boolean;
 }
 
@@ -61,12 +62,16 @@ export function addRunCommand(program: Command, context: Context): void {
     .option('--project <name>', 'the project; from assay.yaml or the folder when absent')
     .option('--dirty', 'run the uncommitted changes too; they are stored as a patch and bar promotion')
     .option('--priority <1-5>', '1 is served first, 5 last; 3 when absent', parsePriority)
-    .option('--no-reuse', 'run every step again')
+    .option('--no-reuse [stage]', 'run every step again, or with =STAGE that one; may be repeated', collectStages)
     .option('--wait', "show the progress and stay until it ends; the exit code is the gate's result")
     .option('--json', 'print what the API answers')
     .action((words: string[], options: RunOptions & { S?: string[] }) =>
       run(context, words, { ...options, param: [...(options.S ?? []), ...(options.param ?? [])] }),
     );
+}
+
+function collectStages(stage: string, before: unknown): string[] {
+  return collect(stage, Array.isArray(before) ? (before as string[]) : []);
 }
 
 async function run(context: Context, words: string[], options: RunOptions): Promise<void> {
@@ -107,7 +112,8 @@ function parseRequest(words: string[], options: RunOptions): SubmitRun {
     asOf,
     seed,
     priority,
-    reuse: options.reuse ? undefined : false,
+    reuse: options.reuse === false ? false : undefined,
+    rerun: Array.isArray(options.reuse) ? options.reuse : undefined,
   });
 }
 

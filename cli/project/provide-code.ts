@@ -62,6 +62,22 @@ export async function provideCode(
   return { project, body: { ...body, ...(checkout.branch === null ? {} : { ref: checkout.branch }) } };
 }
 
+/**
+ * The commit that a name stands for, in this checkout if it is one of the project, whose commit is sent if the server
+ * lacks it; else as the server knows it.
+ */
+export async function provideCommit(
+  { cwd }: Context,
+  client: Client,
+  project: string,
+  ref: string,
+): Promise<Pick<SubmitRun, 'commit' | 'ref'>> {
+  const root = await findRoot(cwd);
+  const isHere = root !== null && (await projectNameAt(root)) === project;
+  if (isHere) return (await provideRef(client, project, await readCheckout(cwd), ref)).body;
+  return /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(ref) ? { commit: ref } : { ref };
+}
+
 /** A name that this checkout does not know is left to the server, which may fetch it. */
 async function provideRef(client: Client, project: string, checkout: Checkout, ref: string): Promise<CodeChoice> {
   const commit = await resolveCommit(checkout.root, ref);

@@ -4,7 +4,7 @@ import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/cl
 import type { ApiDeps } from '#api/deps.ts';
 import type { Run, RunSummary } from '#contract/runs.ts';
 import { takeForDispatch } from '#db/dispatch.ts';
-import { executions, runs } from '#db/schema/runs.ts';
+import { runs } from '#db/schema/runs.ts';
 import { createTestApi, refusal, type TestApi } from './server.ts';
 import { insertAttempt, insertRun } from './fixtures.ts';
 
@@ -42,7 +42,7 @@ test('a run that nobody took is cancelled at once, and no dispatcher takes it af
   asked.length = 0;
   const cancelled = await post(`/runs/${id}/cancel`);
   expect(cancelled.status).toBe(202);
-  expect(cancelled.body).toMatchObject({ status: 'cancelled', actions: ['retry'] });
+  expect(cancelled.body).toMatchObject({ status: 'cancelled', actions: ['resume'] });
   expect(asked).toEqual([]);
   expect(await takeForDispatch(api.db, { max: 10, staleMs: 1000 })).toEqual([]);
 });
@@ -94,40 +94,6 @@ test('a finished run can not be cancelled', async () => {
   const id = await insertRun(api, project.id);
   expect(refusal(await post(`/runs/${id}/cancel`))).toEqual({ status: 409, code: 'run-finished' });
   expect(refusal(await post('/runs/control%2F99/cancel'))).toEqual({ status: 404, code: 'not-found' });
-});
-
-test('a failed run goes on in execution 2; of many callers one starts it', async () => {
-  const id = await insertRun(api, project.id, { status: 'failed' });
-  const answers = await Promise.all(Array.from({ length: 8 }, () => post(`/runs/${id}/retry`)));
-  const accepted = answers.filter((one) => one.status === 202);
-  expect(accepted).toHaveLength(1);
-  expect(accepted[0]?.body).toMatchObject({ status: 'queued', failure: null, actions: ['cancel'] });
-  for (const one of answers.filter((other) => other.status !== 202)) {
-    expect(refusal(one)).toEqual({ status: 409, code: 'run-not-finished' });
-  }
-  const rows = await api.db.select().from(executions).where(eq(executions.runId, id));
-  expect(rows.map((row) => [row.n, row.dispatch])).toEqual([
-    [1, 'closed'],
-    [2, 'queued'],
-  ]);
-});
-
-test('a repeated retry with the same key is the same execution', async () => {
-  const id = await insertRun(api, project.id, { status: 'failed' });
-  const headers = { 'idempotency-key': `retry-${id}` };
-  expect((await post(`/runs/${id}/retry`, undefined, headers)).status).toBe(202);
-  expect((await post(`/runs/${id}/retry`, undefined, headers)).status).toBe(202);
-  expect(await api.db.select().from(executions).where(eq(executions.runId, id))).toHaveLength(2);
-  const other = await insertRun(api, project.id, { status: 'failed' });
-  const conflict = await post(`/runs/${other}/retry`, undefined, headers);
-  expect(refusal(conflict)).toEqual({ status: 409, code: 'idempotency-conflict' });
-});
-
-test('a succeeded run is not retried, a running one not yet', async () => {
-  const done = await insertRun(api, project.id);
-  expect(refusal(await post(`/runs/${done}/retry`))).toEqual({ status: 409, code: 'conflict' });
-  const open = await insertRun(api, project.id, { status: 'running' });
-  expect(refusal(await post(`/runs/${open}/retry`))).toEqual({ status: 409, code: 'run-not-finished' });
 });
 
 test('a decision reaches the workflow with the person who made it', async () => {

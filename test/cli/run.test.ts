@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Run } from '#contract/runs.ts';
-import { runs } from '#db/schema/runs.ts';
+import { executions, runs } from '#db/schema/runs.ts';
 import { commitAll, type CliServer, git, startCliServer } from './server.ts';
 
 let server: CliServer;
@@ -52,6 +52,17 @@ describe('assay run', () => {
       asOf: expect.stringContaining('2026-01-01T00:00:00') as string,
       reuse: false,
     });
+  });
+
+  it('runs single stages again, and refuses one that the project does not have', async () => {
+    const again = await submitted(['--no-reuse=train', '-P', 'ridge=2.5']);
+    expect(again).toMatchObject({ reuse: true, overrides: { ridge: 2.5 } });
+    const { db } = server.api;
+    const [row] = await db.select().from(executions).where(eq(executions.runId, again.id));
+    expect(row?.rerun).toEqual(['train']);
+    const { code, notes } = await server.assay(['run', '--no-reuse=tarin'], { cwd: tiny });
+    expect(code).toBe(1);
+    expect(notes).toContain('expected a stage of the project');
   });
 
   it('takes a command behind --, and assignments there as parameters', async () => {

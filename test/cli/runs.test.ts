@@ -66,7 +66,7 @@ describe('assay show', () => {
     expect(code).toBe(0);
     expect(out).toContain(`${label} failed`);
     expect(out).toMatch(/train: train exited with code 1\.\n {2}│ Traceback\n {2}│ ValueError: no\n {2}assay logs/);
-    expect(out).toContain(`assay retry ${label}`);
+    expect(out).toContain(`assay resume ${label}`);
   });
 
   it('has parameters, metrics and gate', async () => {
@@ -117,16 +117,18 @@ describe('assay logs', () => {
   });
 });
 
-describe('cancel, retry and resolve', () => {
+describe('cancel, resume and resolve', () => {
   it('cancel a queued run at once', async () => {
     const { label } = await insert({ status: 'queued', values: { gateResult: null } });
     expect(await server.assay(['cancel', label])).toMatchObject({ code: 0, out: `${label}\tcancelled\n` });
     expect((await server.assay(['cancel', label])).code).toBe(1);
   });
 
-  it('retry a failed run as a new execution', async () => {
+  it('resume a failed run as a new execution, with the plan first', async () => {
     const { id, label } = await insert({ status: 'failed', values: { gateResult: null } });
-    expect(await server.assay(['retry', label])).toMatchObject({ code: 0, out: `${label}\tqueued\n` });
+    const plan = 'build-environment: will run, because it has not run yet\n';
+    expect(await server.assay(['resume', label, '--plan'])).toMatchObject({ code: 0, out: plan });
+    expect(await server.assay(['resume', label])).toMatchObject({ code: 0, out: `${plan}${label}\tqueued\n` });
     expect(await server.api.db.select().from(executions).where(eq(executions.runId, id))).toHaveLength(2);
   });
 

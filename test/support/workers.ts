@@ -168,6 +168,10 @@ export async function startTestWorkers(options: TestWorkersOptions = {}) {
         .insert(runs)
         .values({ id, projectId, number, owner: 'ada', ref: commit, asOf, overrides: {}, reuse: false, ...more });
       await tx.insert(executions).values({ runId: id, n: 1 });
+      await tx
+        .update(projects)
+        .set({ nextRunNumber: number + 1 })
+        .where(eq(projects.id, projectId));
     });
     return id;
   }

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { chooseInitialCheckpoint, listCheckpointFiles } from '#db/checkpoints.ts';
 import { drainNode, resumeNode } from '#db/nodes.ts';
 import { listMetrics } from '#db/metrics.ts';
-import { requestCancel, retryRun } from '#db/runs.ts';
+import { resumeRun } from '#db/resume.ts';
+import { requestCancel } from '#db/runs.ts';
 import { checkpointSets, initialCheckpoints } from '#db/schema/checkpoints.ts';
 import type { runs } from '#db/schema/runs.ts';
 import { attempts, logChunks, steps } from '#db/schema/steps.ts';
@@ -124,7 +125,7 @@ describe.concurrent('the checkpoints of a stage', () => {
   it('that is cancelled are whole with what it wrote in its grace, and a resumed run goes on from them', async () => {
     const { projectId, commit, runId } = await cancelled('graceful', 'outputs: [], checkpoints: kept, pool: cpu');
     expect(await epochIn((await setsOf(runId)).at(-1))).toBe(13);
-    await retryRun(workers.db, runId, 'ada', null);
+    await resumeRun(workers.db, runId, { by: 'ada', request: null, rerun: [] });
     expect(await startsAt(runId, 2)).toBe(13);
     const [, second] = await attemptsOf(runId);
     expect(second?.restoredFrom).toMatchObject({ run: 'graceful/1', attempt: 1, files: 1, initial: false });
@@ -156,7 +157,7 @@ describe.concurrent('the checkpoints of a stage', () => {
     const [file] = await listCheckpointFiles(workers.db, sets[1] ?? { runId, step: 'train', number: 0 });
     const sha256 = file?.sha256 ?? '';
     await writeFile(join(workers.home, 'blobs', 'objects', sha256.slice(0, 2), sha256), '{"epoch": 99}');
-    await retryRun(workers.db, runId, 'ada', null);
+    await resumeRun(workers.db, runId, { by: 'ada', request: null, rerun: [] });
     expect(await startsAt(runId, 2)).toBe(epoch);
     const [, second] = await attemptsOf(runId);
     expect(second?.restoredFrom).toMatchObject({ set: sets[0]?.number });

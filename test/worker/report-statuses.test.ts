@@ -6,7 +6,8 @@ import { eq, sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { DeliverySource, HostKind } from '#core/push.ts';
 import { closeExecution, setWaiting } from '#db/executions.ts';
-import { requestCancel, retryRun } from '#db/runs.ts';
+import { resumeRun } from '#db/resume.ts';
+import { requestCancel } from '#db/runs.ts';
 import { commitStatuses } from '#db/schema/commit-statuses.ts';
 import { projects } from '#db/schema/projects.ts';
 import { runs } from '#db/schema/runs.ts';
@@ -165,7 +166,7 @@ describe.skipIf(!hasOpenssl())('a git host', () => {
     expect(told.map(({ body }) => body['state'])).toEqual([state]);
   });
 
-  test('hears of every way a run changes, the newest state only, and of a retry again', async () => {
+  test('hears of every way a run changes, the newest state only, and of a resume again', async () => {
     const { runId } = await pushed();
     await setWaiting(pushes.db, runId, 'running', null);
     await setWaiting(pushes.db, runId, 'waiting', 'a slot');
@@ -173,7 +174,7 @@ describe.skipIf(!hasOpenssl())('a git host', () => {
     await requestCancel(pushes.db, runId, 'ada');
     await report();
     expect(told.map(({ body }) => body['state'])).toEqual(['error']);
-    await retryRun(pushes.db, runId, 'ada', null);
+    await resumeRun(pushes.db, runId, { by: 'ada', request: null, rerun: [] });
     await report();
     expect(told.map(({ body }) => body['state'])).toEqual(['error', 'pending']);
     // Nothing else to say: neither the label nor a repeated state is sent.

@@ -250,7 +250,7 @@ describe('a reproduction', () => {
     expect({ code: same.code, ...same.verdict.report }).toMatchObject({ code: 0, verdict: 'equivalent' });
     expect(same.verdict.report.layers[0]).toMatchObject({ layer: 'outcome', result: 'equal' });
     expect(await client.runs.get('failing/2')).toMatchObject({ status: 'failed', actions: [] });
-    await expect(client.runs.retry('failing/2')).rejects.toThrow(/has its verdict/);
+    await expect(client.runs.resume('failing/2')).rejects.toThrow(/has its verdict/);
 
     await finish(
       'flaky',
