@@ -80,6 +80,7 @@ const compare: Record<KeyedStep, Readonly<Record<string, Compare>>> = {
     environmentKey: () => [nameless('its environment changed')],
     data: (pair) => named(pair, 'name', (name, verb) => `the data ${name} ${verb}`),
     upstream: upstreamChanges,
+    initFrom: () => [nameless('the checkpoints it starts from changed')],
     seed: plain('seed'),
     env: envChanges,
     secrets: secretChanges,

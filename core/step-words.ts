@@ -77,6 +77,7 @@ function stageWords(stage: StageIngredients, codeFiles: number | null): Ingredie
     ),
     words('data', ...stage.data.map(({ name, to, digest: of }) => `${name} at ${to} ${digest(of)}`)),
     words('files before', ...[...upstream].map(([name, made]) => `${name}: ${counted(made.length, 'file')}`)),
+    ...(stage.initFrom ? [words('starts from', `checkpoints ${digest(stage.initFrom)}`)] : []),
     words('seed', String(stage.seed)),
     words('variables', ...Object.keys(stage.env)),
     words('secrets', ...stage.secrets.map(({ name, version }) => `${name} version ${version}`)),

@@ -11,6 +11,7 @@ import {
   listCheckpointFiles,
   noteRestored,
 } from '#db/checkpoints.ts';
+import { namingDamage } from '#activities/damage.ts';
 import { mapLimited } from '#lake/map-limited.ts';
 import { removeTree } from '#activities/stage/remove-tree.ts';
 import type { Watch } from '#activities/stage/watch.ts';
@@ -54,7 +55,11 @@ async function restoreOwn(watch: Watch): Promise<RestoredFrom | null> {
 async function restoreInitial(watch: Watch): Promise<RestoredFrom | null> {
   const set = await getInitialCheckpoint(watch.deps.db, watch.attempt.runId);
   if (set === null || set.step !== watch.stage.name) return null;
-  await place(watch, set);
+  await namingDamage(
+    `Checkpoint set ${set.number} of ${set.label}, which this run is to start from,`,
+    'Submit it again with another run behind --init-from.',
+    () => place(watch, set),
+  );
   return restoredFromOf(set, true);
 }
 

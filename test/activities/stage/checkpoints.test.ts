@@ -20,7 +20,7 @@ import { setStepKey } from '#db/steps.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { readBlob } from '#storage/keep.ts';
-import { insertProject, insertWaiting } from '../../db/runs-in-database.ts';
+import { insertProject, insertWaiting } from '#test/db/runs-in-database.ts';
 import { createTestDatabase, type TestDatabase } from '#test/support/postgres.ts';
 import { until } from '#test/support/stack.ts';
 
