@@ -90,13 +90,13 @@ async function reuseOrClaim(deps: ClaimDeps, loaded: LoadedRun, input: StageId):
     return await answerFromOriginal(deps, input, keyed, loaded);
   const isForced = !stage.cache || rerun.includes(input.step);
   const shares = loaded.run.reuse && reproduces === null;
-  const reused = isForced ? null : await reuse(deps, input, keyed, { onlyOwn: !shares });
+  const reused = isForced ? null : await reuse(deps, input, keyed, shares ? loaded.project.id : null);
   if (reused !== null) return reused;
   if (shares && !isForced) {
     const holder = await takeClaim(deps.db, input, keyed);
     if (holder !== null) throw waiting(`an equal step of ${holder} runs`, lookMs);
     // Whoever held the claim before may have left a result since the first look.
-    const late = await reuse(deps, input, keyed, { onlyOwn: false });
+    const late = await reuse(deps, input, keyed, loaded.project.id);
     if (late !== null) return late;
   }
   await queueStage(deps.db, input, keyed);
@@ -123,9 +123,9 @@ async function reuse(
   deps: ClaimDeps,
   input: StageId,
   stage: KeyedStage,
-  which: { onlyOwn: boolean },
+  sharedWith: string | null,
 ): Promise<string | null> {
-  for (const result of await findEarlierResults(deps.db, input, stage.stepKey, which)) {
+  for (const result of await findEarlierResults(deps.db, input, stage.stepKey, sharedWith)) {
     if (await answerWith(deps, input, stage, result)) return result.label;
   }
   return null;

@@ -20,10 +20,10 @@ export async function keepStepKey(
   db: Database,
   id: StepId,
   keyed: { step: KeyedStep; inputs: Json },
-  run: { reuse: boolean; reproduces: string | null },
+  run: { projectId: string; reuse: boolean; reproduces: string | null },
 ): Promise<EarlierResult | null> {
   const { stepKey, ingredients } = stepKeyOf(keyed.step, keyed.inputs);
   await setStepKey(db, id, stepKey, ingredients, run.reproduces === null);
-  const onlyOwn = !run.reuse || run.reproduces !== null;
-  return (await findEarlierResults(db, id, stepKey, { onlyOwn }))[0] ?? null;
+  const sharedWith = run.reuse && run.reproduces === null ? run.projectId : null;
+  return (await findEarlierResults(db, id, stepKey, sharedWith))[0] ?? null;
 }

@@ -120,18 +120,17 @@ export async function findResult(db: Database, runId: string, step: string): Pro
 
 const candidatesMax = 3;
 
-/** Results of equal steps, newest first. `onlyOwn` leaves those of other runs out: of a reproduction, for example. */
+/** Results of equal steps, newest first: the run's own, and those of other runs of the project `sharedWith`. */
 export async function findEarlierResults(
   db: Database,
   id: StepId,
   stepKey: string,
-  { onlyOwn }: { onlyOwn: boolean },
+  sharedWith: string | null,
 ): Promise<EarlierResult[]> {
   const own = and(eq(steps.runId, id.runId), ne(steps.execution, id.execution));
-  const ofProject = sql`(select r.project_id from runs r where r.id = ${steps.runId})
-    = (select r.project_id from runs r where r.id = ${id.runId}::uuid)`;
   const isGiven = and(eq(steps.reusable, true), eq(steps.status, 'succeeded'));
-  const others = and(isGiven, ne(steps.runId, id.runId), ofProject);
+  const isOfProject = sql`(select r.project_id from runs r where r.id = ${steps.runId}) = ${sharedWith}::uuid`;
+  const others = and(isGiven, ne(steps.runId, id.runId), isOfProject);
   return await db
     .select(resultColumns)
     .from(steps)
@@ -140,7 +139,7 @@ export async function findEarlierResults(
         eq(steps.stepKey, stepKey),
         eq(steps.name, id.step),
         sql`${steps.status} in ('succeeded', 'reused')`,
-        onlyOwn ? own : or(own, others),
+        sharedWith === null ? own : or(own, others),
       ),
     )
     .orderBy(desc(steps.finishedAt))

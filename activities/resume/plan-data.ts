@@ -55,7 +55,8 @@ export async function planData(deps: DataDeps, before: Before, resumed: Resumed)
   const { stepKey, ingredients } = stepKeyOf('load-data', inputs);
   const isCertain = rows.every((row) => row !== null);
   const id = { runId: resumed.runId, execution: resumed.execution, step: name };
-  const [earlier] = isCertain ? await findEarlierResults(deps.db, id, stepKey, { onlyOwn: !resumed.shares }) : [];
+  const sharedWith = resumed.shares ? before.project.id : null;
+  const [earlier] = isCertain ? await findEarlierResults(deps.db, id, stepKey, sharedWith) : [];
   if (isCertain && earlier !== undefined) {
     const isOwn = before.result(name)?.stepKey === stepKey;
     return { step: { ...step, action: 'reuse', reusedFrom: isOwn ? before.label : earlier.label }, rows, isCertain };

@@ -108,7 +108,7 @@ async function planStage(
   const ingredients = await stageIngredients(deps, stage, facts);
   const keyed = stepKeyOf('stage', stageInputs(ingredients));
   const id = { runId: resumed.runId, execution: resumed.execution, step: stage.name };
-  const results = await findEarlierResults(deps.db, id, keyed.stepKey, { onlyOwn: !resumed.shares });
+  const results = await findEarlierResults(deps.db, id, keyed.stepKey, resumed.shares ? before.project.id : null);
   const whole = await firstWhole(deps.store, results);
   const conditions = conditionsOf(given);
   if (whole !== null && conditions.length > 0) return runs(causes, conditions);
