@@ -25,6 +25,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           // Most of their time they wait for servers and processes.
           maxWorkers: 3,
+          maxConcurrency: 3,
           globalSetup: ['test/support/services.ts'],
         },
       },

@@ -26,14 +26,14 @@ export interface BuildDeps {
 /** Answers one line of markdown for the Temporal UI. */
 export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): Promise<string> {
   const id = { ...input, step: 'build-environment' };
-  return await asStep(deps.db, id, async () => {
+  const log = openStepLog(deps, { runId: input.runId, step: id.step });
+  const work = async () => {
     const { run } = await loadRun(deps.db, input.runId);
     if (run.status === 'waiting') await showWhetherRunWaits(deps.db, input.runId, input.execution);
     if (run.config === null || run.sourceSha256 === null) throw new TypeError('a resolved run has its source');
     const root = await deps.sources.directory(run.sourceSha256);
-    const log = openStepLog(deps, { runId: run.id, step: 'build-environment' });
+    const { config, reproduces } = run;
     try {
-      const { config, reproduces } = run;
       const onLine = (line: string) => log.line(line);
       const kept = (await findBuiltBefore(deps.db, run, input.execution)) as KeptLock | null;
       const built = await tellingFullDisk(() =>
@@ -53,7 +53,8 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     } finally {
       await log.close();
     }
-  });
+  };
+  return await asStep(deps.db, id, work, log.tail);
 }
 
 /** Trying again at once would meet the same disk, so it is told as what it is, whoever of our programs met it. */

@@ -129,6 +129,7 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
         (await resolveAndKeep(deps, question, () => resolve(context, { root, source, interpreter, onLine }), source));
       const resolvedMs = Math.round(performance.now() - startedMs);
       const base = baseOf(context.base);
+      const baseMs = context.base?.builtMs ?? null;
       const identity = environmentIdentity(lock.sha256, interpreter, base?.digest ?? null);
       const key = environmentKey(identity);
       const facts = base === null ? {} : { base };
@@ -150,8 +151,8 @@ export function createEnvironments(deps: EnvironmentDeps): Environments {
           lock: known === null ? 'resolved' : 'hit',
           lockSha256: lock.sha256,
           resolvedMs,
-          environment: built.hit ? 'hit' : 'built',
-          builtMs: built.builtMs,
+          environment: built.hit && baseMs === null ? 'hit' : 'built',
+          builtMs: built.builtMs + (baseMs ?? 0),
           from: built.packages?.from ?? null,
           wheels: built.packages?.wheels ?? null,
           notes: [...source.notes, ...notes, ...(built.packages?.notes ?? late)],

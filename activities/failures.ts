@@ -3,6 +3,7 @@ import { ApplicationFailure, Context } from '@temporalio/activity';
 import { DomainError, type ErrorCode } from '#core/errors.ts';
 import type { FailureClass } from '#core/run.ts';
 import { isMistake } from './mistakes.ts';
+import { StepRefusal } from './step-refusal.ts';
 
 /** Which class a refusal has when it ends a step of a run. Unlisted codes are of the user's making. */
 const classOfCode: Partial<Record<ErrorCode, FailureClass>> = {
@@ -28,7 +29,8 @@ export function failureClassOf(code: ErrorCode): FailureClass {
 
 function toTemporalFailure(error: unknown): unknown {
   if (error instanceof DomainError) {
-    const details = [{ class: failureClassOf(error.code), details: error.details }];
+    const logTail = error instanceof StepRefusal ? error.logTail : [];
+    const details = [{ class: failureClassOf(error.code), details: error.details, logTail }];
     return ApplicationFailure.create({ message: error.message, type: error.code, nonRetryable: true, details });
   }
   if (isMistake(error)) {

@@ -39,7 +39,7 @@ export async function loadData(deps: LoadDeps, input: ExecutionInput): Promise<s
       if (own === undefined) ingredients.push(await load(deps, run, source, before));
       else await requireReadable(deps, run, source, own);
     }
-    const complete = ingredients.length === run.config.data.length && run.reproduces === null;
+    const complete = ingredients.length === run.config.data.length;
     const keyed = { step: 'load-data' as const, inputs: loadDataInputs({ sources: ingredients }) };
     const earlier = complete ? await keepStepKey(deps.db, id, keyed, run) : null;
     const rows = await listRunData(deps.db, run.id);

@@ -5,6 +5,7 @@ import { listArtifacts } from '#db/artifacts.ts';
 import { lockLiveBlobs } from '#db/blobs.ts';
 import { getInitialCheckpoint, listRestored } from '#db/checkpoints.ts';
 import type { Database } from '#db/connect.ts';
+import { listResultAttempts } from '#db/attempts.ts';
 import { getEnvironment } from '#db/environments.ts';
 import { listMetrics } from '#db/metrics.ts';
 import { listRunData } from '#db/run-data.ts';
@@ -43,9 +44,10 @@ export async function persist(deps: PersistDeps, input: ExecutionInput): Promise
 
 async function composeManifest(db: Database, input: ExecutionInput): Promise<Record<string, Json>> {
   const { run, project } = await loadRun(db, input.runId);
-  const [environment, steps, data, artifacts, metrics, initial, restored] = await Promise.all([
+  const [environment, steps, attempts, data, artifacts, metrics, initial, restored] = await Promise.all([
     run.environmentKey === null ? undefined : getEnvironment(db, run.environmentKey),
     listSteps(db, run.id, input.execution),
+    listResultAttempts(db, run.id, input.execution),
     listRunData(db, run.id),
     listArtifacts(db, run.id, { all: false }),
     listMetrics(db, run.id),
@@ -93,13 +95,20 @@ async function composeManifest(db: Database, input: ExecutionInput): Promise<Rec
     config: run.config,
     steps: steps
       .filter((step) => step.kind === 'stage')
-      .map(({ name, stepKey, fence, ingredients }) => ({
-        name,
-        stepKey,
-        attempt: fence,
-        restoredFrom: restored.get(name) ?? null,
-        ingredients,
-      })),
+      .map(({ name, stepKey, fence, ingredients }) => {
+        const made = attempts.find(({ step }) => step === name);
+        const { variables, determinism } = made?.facts ?? {};
+        return {
+          name,
+          stepKey,
+          attempt: fence,
+          restoredFrom: restored.get(name) ?? null,
+          ingredients,
+          hardware: made?.hardware,
+          variables,
+          determinism,
+        };
+      }),
     artifacts: artifacts.map(({ step, path, sha256, sizeBytes, mediaType, executable }) => ({
       step,
       path,

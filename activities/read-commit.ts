@@ -10,6 +10,7 @@ import type { Params, ProjectConfig } from '#core/project.ts';
 import type { Database } from '#db/connect.ts';
 import { listPools } from '#db/nodes.ts';
 import { listSecrets, secretMissing } from '#db/secrets.ts';
+import { refusedByName } from '#environment/sources/refused-files.ts';
 import type { Mirrors } from '#git/mirror.ts';
 
 const textBytesMax = 1024 * 1024;
@@ -61,6 +62,7 @@ export async function readConfiguration(
   const { config } = await readProject(repository, project.name, command);
   config.notYet.push(...findings.filter((finding) => !finding.refused).map((finding) => finding.message));
   requireBounds(config, deps.offer);
+  requireInstallable(config, paths);
   await requireSecrets(deps.db, project.id, config);
   const declared = await readDeclaredParams(repository, config);
   return { config, params: resolveParams(declared, wanted.overrides as Params, config.params.style) };
@@ -108,6 +110,12 @@ function requireBounds(config: ProjectConfig, offer: RunnerOffer): void {
     'environment-unsupported',
     `The project asks for the base image ${base}, which this server's process runner can not give. Remove the key, or use a server that runs stages in containers.`,
   );
+}
+
+function requireInstallable(config: ProjectConfig, paths: readonly string[]): void {
+  if (config.requirements !== null) return;
+  const refusal = refusedByName(paths.filter((path) => !path.includes('/')));
+  if (refusal !== undefined) throw refusal;
 }
 
 async function requireSecrets(db: Database, projectId: string, config: ProjectConfig): Promise<void> {

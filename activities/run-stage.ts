@@ -1,6 +1,8 @@
 // One launch of a stage, from its attempt's row to its end, on the node that runs it.
+import type { Determinism } from '#core/determinism.ts';
 import { DomainError } from '#core/errors.ts';
 import { failureOf } from '#core/failure.ts';
+import { hardwareOfStage } from '#core/hardware.ts';
 import type { StageOutcome } from '#core/outcome.ts';
 import type { Stage } from '#core/project.ts';
 import type { Failure } from '#core/run.ts';
@@ -26,6 +28,7 @@ import type { StageExit, StageHandle } from './runners/runner.ts';
 import { restoredLine } from './stage/checkpoints/restore-checkpoints.ts';
 import { type CheckpointWatch, watchCheckpoints } from './stage/checkpoints/watch-checkpoints.ts';
 import { type Collected, collectStageOutputs } from './stage/collect.ts';
+import { readBackDeterminism } from './stage/determinism.ts';
 import { readDiskStop } from './stage/disk-stop.ts';
 import { launchFailure } from './stage/launch-failure.ts';
 import { launchStage } from './stage/launch.ts';
@@ -79,7 +82,7 @@ async function takeAttempt(deps: StageDeps, input: StageInput, stage: Stage): Pr
       devices,
       tokenHashOf: (launch) => hashToken(stageToken(deps.secretsKey, launch)),
       leaseMs: deps.node.leaseMs,
-      hardware: deps.node.hardware,
+      hardware: hardwareOfStage(deps.node.hardware, devices),
       launchOf: (opened) => `${input.runId}.${input.step}.${opened}`,
     });
     if (attempt !== null) deps.slots.rename(provisional, attempt.launch);
@@ -163,7 +166,12 @@ async function conclude(
     refusal ??
     (succeeded ? null : await failureOfDisk(watch, pump.tail())) ??
     failureOfExit(watch, exit, timedOut, collected?.missing ?? [], pump.tail());
-  const end = endOf(exit, [...checkpoints.notes(), ...(collected?.notes ?? [])]);
+  const determinism = await persevere(() => readBackDeterminism(watch.space, watch.stage));
+  const end = endOf(
+    exit,
+    [...checkpoints.notes(), ...(collected?.notes ?? []), ...(determinism?.notes ?? [])],
+    determinism,
+  );
   const recorded =
     failure === null && collected !== null
       ? await persevere(() => succeedAttempt(deps.db, attempt, collected, end))
@@ -242,14 +250,22 @@ function failureOfExit(
   });
 }
 
-function endOf(exit: StageExit, notes: readonly string[]): Omit<AttemptEnd, 'status'> {
+function endOf(exit: StageExit, notes: readonly string[], determinism: Determinism | null): Omit<AttemptEnd, 'status'> {
   const { logBytes, logDroppedBytes, leftoverProcesses, detail } = exit;
   return {
     exitCode: exit.code,
     signal: exit.signal,
     peakMemoryBytes: exit.peakMemoryBytes,
     cpuSeconds: exit.cpuSeconds,
-    facts: { logBytes, logDroppedBytes, leftoverProcesses, detail, notes, started: exit.reason !== 'launch-failed' },
+    facts: {
+      logBytes,
+      logDroppedBytes,
+      leftoverProcesses,
+      detail,
+      notes,
+      started: exit.reason !== 'launch-failed',
+      ...(determinism && { determinism }),
+    },
   };
 }
 

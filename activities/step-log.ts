@@ -7,13 +7,20 @@ const everyMs = 500;
 /** An installation that prints more keeps its beginning. */
 const logBytesMax = 1024 * 1024;
 
+/** Enough to see what went wrong, little enough for the record of a run. */
+const tailLinesMax = 20;
+const tailLineMax = 300;
+
 export interface StepLog {
+  /** The last lines; a log that is full ends with what it was given last all the same. */
+  tail: () => string[];
   line: (text: string) => void;
   close: () => Promise<void>;
 }
 
 export function openStepLog(deps: { db: Database; store: BlobStore }, id: { runId: string; step: string }): StepLog {
   let text = '';
+  const last: string[] = [];
   let written = 0;
   let writing: Promise<void> = Promise.resolve();
   const flush = () => {
@@ -29,7 +36,10 @@ export function openStepLog(deps: { db: Database; store: BlobStore }, id: { runI
   };
   const timer = setInterval(flush, everyMs);
   return {
+    tail: () => [...last],
     line(line) {
+      last.push(line.slice(0, tailLineMax));
+      if (last.length > tailLinesMax) last.shift();
       if (text.length < logBytesMax) text += `${line}\n`;
     },
     async close() {

@@ -49,6 +49,7 @@ const statuses = {
   'precondition-required': [428, 'Precondition required'],
   'payload-too-large': [413, 'Payload too large'],
   'too-many-requests': [429, 'Too many requests'],
+  'method-not-allowed': [405, 'Method not allowed'],
   'unsupported-media-type': [415, 'Unsupported media type'],
   'range-not-satisfiable': [416, 'Range not satisfiable'],
   'host-refused': [421, 'Not addressed to this server'],
@@ -86,12 +87,39 @@ export function registerProblems(app: FastifyInstance): void {
     if (problemStatus(refusal.code) >= 500) request.log.error({ err: error, requestId: request.id }, 'request failed');
     return sendProblem(request, reply, refusal);
   });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(request, reply, {
-      code: 'not-found',
-      detail: `There is no ${request.method} ${request.url.split('?')[0]}. GET /api/openapi.json lists what there is.`,
-    }),
-  );
+  const methodsOf = collectMethods(app);
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ''] = request.url.split('?');
+    const allowed = methodsOf(path);
+    const refusal: Refusal =
+      allowed.length === 0
+        ? {
+            code: 'not-found',
+            detail: `There is no ${request.method} ${path}. GET /api/openapi.json lists what there is.`,
+          }
+        : {
+            code: 'method-not-allowed',
+            detail: `Found ${request.method} ${path}, which takes ${allowed.join(', ')}.`,
+            headers: { allow: allowed.join(', ') },
+          };
+    return sendProblem(request, reply, refusal);
+  });
+}
+
+/** Which methods a path takes, by the routes that are registered from now on. */
+function collectMethods(app: FastifyInstance): (path: string) => string[] {
+  const registered: Array<{ pattern: RegExp; methods: string[] }> = [];
+  app.addHook('onRoute', ({ url, method }) => {
+    const parts = url.split(/(:\w+|\*)/).map((part) => {
+      if (part.startsWith(':')) return '[^/]+';
+      return part === '*' ? '.*' : part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&');
+    });
+    registered.push({ pattern: new RegExp(`^${parts.join('')}$`), methods: [method].flat() });
+  });
+  return (path) => {
+    const found = registered.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods);
+    return [...new Set(found)].toSorted();
+  };
 }
 
 function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {

@@ -5,6 +5,7 @@ import { errorCodes } from '#core/errors.ts';
 /** The refusals of the domain, and those that only HTTP knows. */
 export const problemCodes = [
   ...errorCodes,
+  'method-not-allowed',
   'unsupported-media-type',
   'range-not-satisfiable',
   'host-refused',

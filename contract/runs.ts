@@ -118,6 +118,30 @@ export const runSummary = z
   .meta({ id: 'RunSummary' });
 export type RunSummary = z.output<typeof runSummary>;
 
+const gpu = z.object({ id: z.string(), uuid: z.string(), name: z.string(), memoryMib: z.number(), driver: z.string() });
+
+/** Mirrors core/hardware.ts; what an older attempt does not have is absent. */
+export const hardware = z
+  .object({
+    host: z.string(),
+    os: z.string(),
+    arch: z.string(),
+    kernel: z.string(),
+    libc: z.string(),
+    cpuModel: z.string(),
+    cpuFlags: z.array(z.string()),
+    cpuFlagsDigest: z.string().nullable(),
+    microcode: z.string().nullable(),
+    physicalCores: z.number().int().nullable(),
+    logicalCores: z.number().int(),
+    memoryBytes: z.number(),
+    gpus: z.array(gpu),
+    cuda: z.string().nullable(),
+    image: z.string(),
+  })
+  .partial()
+  .meta({ id: 'Hardware', description: 'The machine with the devices of the stage, and what the command ran on.' });
+
 /** Mirrors core/checkpoint.ts. */
 export const restoredFrom = z
   .object({
@@ -148,8 +172,13 @@ export const attempt = z
     failure: failure.nullable(),
     peakMemoryBytes: z.number().int().nullable(),
     cpuSeconds: z.number().nullable(),
+    hardware: hardware.nullable(),
     /** Null when it started with an empty checkpoint directory. */
     restoredFrom: restoredFrom.nullable(),
+    /**
+     * How it went. `variables` are those that seed the stage and bound its threads, as it got them; `determinism` is what
+     * a stage that asks for it was found to have.
+     */
     facts: z.record(z.string(), z.unknown()).nullable(),
   })
   .meta({ id: 'Attempt' });
@@ -276,6 +305,7 @@ export const runRoutes = {
       'no-entry-point',
       'secret-missing',
       'pool-missing',
+      'environment-unsupported',
       'as-of-in-future',
       'checkpoint-missing',
       'idempotency-conflict',

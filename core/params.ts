@@ -31,6 +31,8 @@ export function resolveParams(declared: Params | null, overrides: Overrides, sty
     if (typeof result === 'string') problems.push({ path: name, message: result });
     else resolved = result;
   }
+  const twins = twinNames(resolved);
+  if (twins !== null) problems.push({ path: twins, message: twinSentence(twins) });
   if (problems.length > 0) {
     throw new DomainError('invalid-parameters', problems.map((problem) => problem.message).join(' '), problems);
   }
@@ -82,11 +84,35 @@ function override(
   return replaced(resolved, path, typed) as Params;
 }
 
-// A key that itself contains dots wins over the path of the same spelling.
+// A key that itself contains dots wins over the path of the same spelling. The path is spelled as it is declared.
 function pathOf(declared: Params, name: string): string[] | null {
-  if (Object.hasOwn(declared, name)) return [name];
-  const path = name.split('.');
+  const whole = declaredKey(declared, name);
+  if (whole !== undefined) return [whole];
+  const path: string[] = [];
+  for (const part of name.split('.')) {
+    const value = valueAt(declared, path);
+    path.push((isMap(value) && declaredKey(value, part)) || part);
+  }
   return valueAt(declared, path) === undefined ? null : path;
+}
+
+/** The key as the map has it: a terminal and an editor may write one letter in two forms of Unicode. */
+function declaredKey(map: Params, name: string): string | undefined {
+  if (Object.hasOwn(map, name)) return name;
+  const wanted = name.normalize('NFC');
+  return Object.keys(map).find((key) => key.normalize('NFC') === wanted);
+}
+
+/** A name that one map has in two forms of Unicode, which nobody could tell apart; null where there is none. */
+function twinNames(value: ParamValue): string | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const names = Array.isArray(value) ? [] : Object.keys(value).map((name) => name.normalize('NFC'));
+  const twin = names.find((name, index) => names.indexOf(name) !== index);
+  return twin ?? Object.values(value).reduce<string | null>((found, item) => found ?? twinNames(item), null);
+}
+
+function twinSentence(name: string): string {
+  return `Found the parameter "${name}" twice, in two forms of Unicode; expected each name once.`;
 }
 
 function unknownName(declared: Params, name: string): string {

@@ -1,4 +1,5 @@
 // Every variable Assay sets for a stage, with the aliases that SageMaker, Vertex and MLflow scripts already read.
+import { deterministicVariables } from './determinism.ts';
 import type { Params } from './project.ts';
 
 /** Absolute paths on the machine where the stage runs. */
@@ -109,15 +110,26 @@ const threadLimits = [
   'OMP_NUM_THREADS',
   'MKL_NUM_THREADS',
   'OPENBLAS_NUM_THREADS',
+  'BLIS_NUM_THREADS',
   'NUMEXPR_NUM_THREADS',
   'VECLIB_MAXIMUM_THREADS',
   'RAYON_NUM_THREADS',
   'POLARS_MAX_THREADS',
   'NUMBA_NUM_THREADS',
+  'TF_NUM_INTRAOP_THREADS',
+  'TF_NUM_INTEROP_THREADS',
 ];
 
 function threadVariables(threads: number): Record<string, string> {
   return Object.fromEntries(threadLimits.map((name) => [name, String(threads)]));
+}
+
+const seedNames = ['ASSAY_SEED', 'PYTHONHASHSEED'];
+
+/** Of all variables of a stage those that seed it and bound its threads, for the record. */
+export function numericVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
+  const names = [...seedNames, ...threadLimits, ...Object.keys(deterministicVariables)];
+  return Object.fromEntries(names.flatMap((name) => (variables[name] === undefined ? [] : [[name, variables[name]]])));
 }
 
 // https://github.com/aws/sagemaker-training-toolkit (ENVIRONMENT_VARIABLES.md) and Vertex AI's training containers.
@@ -161,9 +173,3 @@ function mlflowVariables(mlflow: { trackingUri: string; token: string; runId: st
     MLFLOW_RUN_ID: mlflow.runId,
   };
 }
-
-const deterministicVariables = {
-  CUBLAS_WORKSPACE_CONFIG: ':4096:8',
-  TF_DETERMINISTIC_OPS: '1',
-  TF_CUDNN_DETERMINISTIC: '1',
-};

@@ -3,7 +3,7 @@ import { canonicalJson, type Json } from './canonical.ts';
 import type { Accelerators, DataFormat, Network, Params, ParamStyle } from './project.ts';
 
 /** Raised when a step starts to produce something else from the same inputs; older results are then never reused. */
-const stepVersions = { 'build-environment': 1, 'load-data': 1, stage: 1 } as const;
+const stepVersions = { 'build-environment': 1, 'load-data': 1, stage: 2 } as const;
 
 export type KeyedStep = keyof typeof stepVersions;
 
@@ -46,7 +46,7 @@ export type StageIngredients = {
   /** Never the value. */
   secrets: readonly { name: string; version: number }[];
   cpus: number | null;
-  /** What OMP_NUM_THREADS and its relatives are set to. */
+  /** What OMP_NUM_THREADS and its relatives are set to, unless `env` gives one another value. */
   threads: number;
   accelerators: Accelerators | null;
   runner: RunnerIngredient;

@@ -1,10 +1,12 @@
 // Attempts: launches of stages. The fence grows per run and step; only the current attempt's writes count.
 import { and, desc, eq, inArray, sql } from 'drizzle-orm';
+import type { Hardware } from '#core/hardware.ts';
 import { type Failure, isFinished } from '#core/run.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
+import { resultRun } from './result-run.ts';
 import { nodes } from './schema/nodes.ts';
 import { executions, runs } from './schema/runs.ts';
-import { type AttemptStatus, attempts } from './schema/steps.ts';
+import { type AttemptStatus, attempts, steps } from './schema/steps.ts';
 import { showWhetherRunWaits, startStep } from './steps.ts';
 
 export type Attempt = typeof attempts.$inferSelect;
@@ -34,7 +36,7 @@ export interface NewAttempt {
   devices: string[];
   tokenHashOf: (launch: string) => string;
   leaseMs: number;
-  hardware: Record<string, unknown>;
+  hardware: Partial<Hardware>;
   launchOf: (fence: number) => string;
 }
 
@@ -116,6 +118,20 @@ export async function latestAttempt(
   return row;
 }
 
+/** Per step of an execution the attempt that made its result, also where that was another run's. */
+export async function listResultAttempts(db: Queryable, runId: string, execution: number): Promise<Attempt[]> {
+  const rows = await db
+    .select({ attempt: attempts })
+    .from(steps)
+    .innerJoin(
+      attempts,
+      and(eq(attempts.runId, resultRun), eq(attempts.step, steps.name), eq(attempts.fence, steps.fence)),
+    )
+    .where(and(eq(steps.runId, runId), eq(steps.execution, execution)))
+    .orderBy(steps.position);
+  return rows.map(({ attempt }) => attempt);
+}
+
 /** The stage was launched; repeated when a worker attaches again, which keeps the first start. */
 export async function markAttemptRunning(db: Queryable, id: AttemptId): Promise<boolean> {
   const changed = await db
@@ -126,11 +142,20 @@ export async function markAttemptRunning(db: Queryable, id: AttemptId): Promise<
   return changed.length > 0;
 }
 
-/** The image is known when the launch is prepared, after the attempt was opened. */
-export async function noteImage(db: Queryable, id: AttemptId, image: string): Promise<void> {
+/** What is known when the launch is prepared, after the attempt was opened. */
+export interface LaunchFacts {
+  hardware: Pick<Hardware, 'libc' | 'image'>;
+  /** Variables by which the stage is seeded and its threads are bounded, as it gets them. */
+  variables: Record<string, string>;
+}
+
+export async function noteLaunch(db: Queryable, id: AttemptId, { hardware, variables }: LaunchFacts): Promise<void> {
   await db
     .update(attempts)
-    .set({ hardware: sql`${attempts.hardware} || ${JSON.stringify({ image })}::jsonb` })
+    .set({
+      hardware: sql`coalesce(${attempts.hardware}, '{}') || ${JSON.stringify(hardware)}::jsonb`,
+      facts: withFacts({ variables }),
+    })
     .where(attemptIs(id));
 }
 
@@ -158,14 +183,10 @@ function withFacts(facts: Record<string, unknown>) {
 
 /** Closes the attempt; answers false when it was superseded or closed before, and then nothing changed. */
 export async function closeAttempt(db: Queryable, id: AttemptId, end: AttemptEnd): Promise<boolean> {
+  const { facts = {}, ...rest } = end;
   const closed = await db
     .update(attempts)
-    .set({
-      ...end,
-      ...(end.facts && { facts: withFacts(end.facts) }),
-      finishedAt: sql`clock_timestamp()`,
-      tokenHash: null,
-    })
+    .set({ ...rest, facts: withFacts(facts), finishedAt: sql`clock_timestamp()`, tokenHash: null })
     .where(and(attemptIs(id), inArray(attempts.status, openStatuses)))
     .returning({ fence: attempts.fence });
   return closed.length > 0;

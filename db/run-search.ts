@@ -1,7 +1,7 @@
 // Searching runs: filter, sort and keyset cursor as SQL in which every value is a parameter.
 import { and, asc, desc, eq, inArray, type SQL, sql } from 'drizzle-orm';
 import { DomainError } from '#core/errors.ts';
-import type { RunStatus } from '#core/run.ts';
+import { gateResults, type RunStatus, runStatuses } from '#core/run.ts';
 import type { Queryable } from './connect.ts';
 import { durationMs, isoInstant } from './instants.ts';
 import { isUuid } from './ids.ts';
@@ -61,6 +61,8 @@ type ValueKind = 'text' | 'number' | 'instant';
 interface Attribute {
   kind: ValueKind;
   value: SQL;
+  /** All values there are: another one is a mistake that would find nothing. */
+  known?: readonly string[];
   /** Never null: the cursor may compare whole rows, which the index answers. */
   required?: true;
 }
@@ -71,12 +73,12 @@ const attributes: Readonly<Record<string, Attribute>> = {
   project: { kind: 'text', value: sql`${projects.name}`, required: true },
   experiment: { kind: 'text', value: sql`${runs.experiment}`, required: true },
   name: { kind: 'text', value: sql`${runs.name}` },
-  status: { kind: 'text', value: sql`${runs.status}`, required: true },
+  status: { kind: 'text', value: sql`${runs.status}`, required: true, known: runStatuses },
   owner: { kind: 'text', value: sql`${runs.owner}`, required: true },
   ref: { kind: 'text', value: sql`${runs.ref}`, required: true },
   branch: { kind: 'text', value: sql`${runs.branch}` },
   commit: { kind: 'text', value: sql`${runs.commit}` },
-  gateResult: { kind: 'text', value: sql`${runs.gateResult}` },
+  gateResult: { kind: 'text', value: sql`${runs.gateResult}`, known: gateResults },
   submittedAt: { kind: 'instant', value: sql`${runs.submittedAt}`, required: true },
   startedAt: { kind: 'instant', value: sql`${runs.startedAt}` },
   finishedAt: { kind: 'instant', value: sql`${runs.finishedAt}` },
@@ -124,9 +126,17 @@ function condition(comparison: Comparison): SQL {
       if (field.name.toLowerCase() === 'id' && operator === '=' && isUuid(String(values[0]))) {
         return sql`${runs.id} = ${String(values[0])}::uuid`;
       }
+      requireKnown(attribute, comparison);
       return compare(attribute.value, attribute.kind, comparison);
     }
   }
+}
+
+function requireKnown({ known }: Attribute, { field, operator, values }: Comparison): void {
+  if (known === undefined || !['=', '!=', 'in', 'not in'].includes(operator)) return;
+  const strange = values.find((value) => !known.includes(String(value)));
+  if (strange === undefined) return;
+  throw refuseField('filter', field, `${field.name} is never '${strange}'; expected one of ${known.join(', ')}.`);
 }
 
 function tagCondition(comparison: Comparison): SQL {

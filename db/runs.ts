@@ -112,6 +112,7 @@ export async function listRunAttempts(db: Queryable, runId: string) {
       failure: attempts.failure,
       peakMemoryBytes: attempts.peakMemoryBytes,
       cpuSeconds: attempts.cpuSeconds,
+      hardware: attempts.hardware,
       restoredFrom: attempts.restoredFrom,
       facts: attempts.facts,
     })

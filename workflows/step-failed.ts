@@ -16,13 +16,15 @@ export class StepFailed extends Error {
 export function failureOfStep(error: unknown, step: string): Failure {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   const refused = cause instanceof ApplicationFailure && cause.nonRetryable === true;
-  const details = refused ? (cause.details?.[0] as { class?: FailureClass } | undefined) : undefined;
+  const details = refused
+    ? (cause.details?.[0] as { class?: FailureClass; logTail?: string[] } | undefined)
+    : undefined;
   const message = cause instanceof Error ? cause.message : String(cause);
   return {
     class: details?.class ?? (refused ? 'platform' : 'infrastructure'),
     sentence: refused ? message : `The step could not be completed: ${message}.`.replaceAll('..', '.'),
     step,
-    logTail: [],
+    logTail: details?.logTail ?? [],
     exitCode: null,
   };
 }

@@ -77,7 +77,7 @@ export async function stageIngredients(
 /** Files of the commit that enter the stage's code digest, sorted by path. */
 export async function digestedEntries(
   mirrors: Pick<Mirrors, 'listTree' | 'readFile'>,
-  stage: Stage,
+  stage: Pick<Stage, 'code'>,
   { project, commit, config, requirementFiles }: Pick<StageFacts, 'project' | 'commit' | 'config' | 'requirementFiles'>,
 ): Promise<TreeEntry[]> {
   const entries = await mirrors.listTree(project.id, commit);

@@ -5,11 +5,11 @@ import { findOutputClash } from '#core/outputs.ts';
 import { renderParams } from '#core/param-styles.ts';
 import { narrowParams } from '#core/params.ts';
 import type { Params, Stage } from '#core/project.ts';
-import { type StageData, stageVariables } from '#core/stage-variables.ts';
-import { noteImage } from '#db/attempts.ts';
+import { numericVariables, type StageData, stageVariables } from '#core/stage-variables.ts';
+import { type LaunchFacts, noteLaunch } from '#db/attempts.ts';
 import { type Artifact, listOutputs } from '#db/outputs.ts';
 import { listRunData } from '#db/run-data.ts';
-import type { StageEnvironment } from '#activities/environments.ts';
+import type { SharedEnvironment, StageEnvironment } from '#activities/environments.ts';
 import { dataWriters } from '#activities/load-data.ts';
 import { persevere } from '#activities/persevere.ts';
 import type { Watch } from './watch.ts';
@@ -17,6 +17,7 @@ import type { StageHandle, StageSpec } from '#activities/runners/runner.ts';
 import { restoreCheckpoints } from './checkpoints/restore-checkpoints.ts';
 import { stageToken } from './secrets.ts';
 import { ancestors } from './ancestors.ts';
+import { prepareDeterminism } from './determinism.ts';
 import { threadsOf } from './ingredients.ts';
 import { prepareWorkspace } from './workspace.ts';
 
@@ -55,16 +56,25 @@ export async function launchStage(watch: Watch): Promise<StageHandle> {
   const tree = { config, sourceDir: space.work, target: join(space.root, 'venv') };
   const environment = await deps.environments.forStage(shared, tree);
   const apiUrl = await deps.runner.apiUrl(stage.network, deps.publicUrl);
-  const { image } = environment;
-  if (image !== null) await persevere(() => noteImage(deps.db, attempt, image));
-  return await deps.runner.start(
-    specOf(
-      watch,
-      environment,
-      apiUrl,
-      data.map(({ name, to, datasetName }) => ({ name, path: join(space.work, to), isFolder: datasetName !== null })),
-    ),
+  const spec = specOf(
+    watch,
+    environment,
+    apiUrl,
+    data.map(({ name, to, datasetName }) => ({ name, path: join(space.work, to), isFolder: datasetName !== null })),
   );
+  Object.assign(spec.variables, await prepareDeterminism(space, stage, spec.variables));
+  await persevere(() => noteLaunch(deps.db, attempt, factsOf(watch, shared, spec)));
+  return await deps.runner.start(spec);
+}
+
+/** A secret that takes the name of one of these variables stays out of the record. */
+function factsOf({ secrets }: Watch, shared: SharedEnvironment, { image, variables }: StageSpec): LaunchFacts {
+  const { libc } = shared.interpreter.platform;
+  const open = Object.entries(variables).filter(([name]) => secrets[name] === undefined);
+  return {
+    hardware: image === null ? { libc } : { libc, image },
+    variables: numericVariables(Object.fromEntries(open)),
+  };
 }
 
 /** A stage that rewrites what it was given replaces it for those that need both. */

@@ -1,5 +1,6 @@
 // What an activity that watches a launch holds: the node's means, and the run, stage and attempt it works on.
 import type { KeyObject } from 'node:crypto';
+import type { Hardware } from '#core/hardware.ts';
 import type { ProjectConfig, Stage } from '#core/project.ts';
 import type { Attempt } from '#db/attempts.ts';
 import type { Database } from '#db/connect.ts';
@@ -18,7 +19,7 @@ export interface StageNode {
   id: string;
   pool: string;
   leaseMs: number;
-  hardware: Record<string, unknown>;
+  hardware: Hardware;
 }
 
 export interface StageDeps {

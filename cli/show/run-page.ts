@@ -1,4 +1,5 @@
 // Everything about one run on one page.
+import { describeHardware } from '#core/hardware.ts';
 import { flattenParams } from '#core/params.ts';
 import { defaultPriority } from '#core/priority.ts';
 import type { Params } from '#core/project.ts';
@@ -61,6 +62,7 @@ function formatSummary(terminal: Terminal, run: Run): string {
     ['reproduces', run.reproduces === null ? null : describeReproduction(run)],
     ['verdict', run.verdict === null ? null : styledVerdict(run.verdict)],
     ['environment', run.environmentKey === null ? null : environmentText(run.environmentKey, environment)],
+    ['hardware', hardwareText(run)],
     ['submitted', run.submittedAt],
     ['started', run.startedAt],
     ['finished', run.finishedAt],
@@ -78,6 +80,18 @@ function describeReproduction({ reproduces, reproducesOnly, verdict }: Run): str
 
 function environmentText(key: string, step: Step | undefined): string {
   return step?.facts ? `${key.slice(0, 12)}  ${describeEnvironment(step.facts)}` : key.slice(0, 12);
+}
+
+/** The machines that made the results; stages that ran on machines alike share a line. */
+function hardwareText(run: Run): string | null {
+  const made = run.steps.flatMap(({ name, attempts }) => {
+    const hardware = attempts.findLast(({ startedAt }) => startedAt !== null)?.hardware;
+    return hardware ? [{ name, text: describeHardware(hardware) }] : [];
+  });
+  const alike = Map.groupBy(made, ({ text }) => text);
+  if (alike.size === 0) return null;
+  if (alike.size === 1) return made[0]?.text ?? null;
+  return [...alike].map(([text, stages]) => `${stages.map(({ name }) => name).join(', ')}: ${text}`).join('; ');
 }
 
 const stepColumns = [

@@ -55,12 +55,14 @@ export function describeDatum({ rows, files, sizeBytes }: Facts): string {
   return typeof sizeBytes === 'number' ? `${amount}, ${formatSize(sizeBytes)}` : amount;
 }
 
-function describeStage({ outputs, metrics, leftoverProcesses, logDroppedBytes, notes }: Facts): string {
+function describeStage({ outputs, metrics, leftoverProcesses, logDroppedBytes, determinism, notes }: Facts): string {
   return [
     counted(outputs, 'file'),
     counted(metrics, 'metric'),
     Number(leftoverProcesses) > 0 ? `${counted(leftoverProcesses, 'process', 'processes')} left behind` : '',
     Number(logDroppedBytes) > 0 ? `${formatSize(Number(logDroppedBytes))} of output not kept` : '',
+    // Where it did not hold, the notes say why.
+    (determinism as Facts | undefined)?.held === true ? 'deterministic' : '',
     ...(Array.isArray(notes) ? notes.map(textOf) : []),
   ]
     .filter(Boolean)

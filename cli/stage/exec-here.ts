@@ -10,7 +10,7 @@ import type { Params, ProjectConfig, Stage } from '#core/project.ts';
 import type { Context } from '#cli/context.ts';
 import { openEnvironments, recipeOfFiles, watchInstalling } from './local-environments.ts';
 import { type LocalProject, readLocalProject } from '#cli/project/local-project.ts';
-import { directoriesOf, launch, paramsFileOf, type StageSetting, variablesOf } from './stage-command.ts';
+import { directoriesOf, launch, paramsFileOf, prepareVariables, type StageSetting } from './stage-command.ts';
 import { loadDataHere } from './data-here.ts';
 import { findStage } from './find-stage.ts';
 
@@ -87,7 +87,7 @@ async function start(context: Context, setting: StageSetting, request: ExecHere)
   );
   return launch(isOwn ? request.command : rendered.command, {
     cwd: work,
-    env: variablesOf(context, setting, rendered.env),
+    env: await prepareVariables(context, setting, rendered.env),
     stdin: isOwn ? 'inherit' : 'ignore',
   });
 }

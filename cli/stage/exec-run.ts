@@ -13,7 +13,7 @@ import { CliError } from '#cli/errors.ts';
 import { findStage } from './find-stage.ts';
 import { openEnvironments, recipeOfRun, watchInstalling } from './local-environments.ts';
 import { fetchData, fetchSource, fetchUpstream } from './run-material.ts';
-import { directoriesOf, launch, paramsFileOf, type StageSetting, variablesOf } from './stage-command.ts';
+import { directoriesOf, launch, paramsFileOf, prepareVariables, type StageSetting } from './stage-command.ts';
 
 export interface ExecRun {
   run: string;
@@ -113,7 +113,7 @@ async function start(context: Context, setting: StageSetting, run: Run, command:
   const isOwn = command.length > 0;
   return launch(isOwn ? command : rendered.command, {
     cwd: work,
-    env: variablesOf(context, setting, rendered.env),
+    env: await prepareVariables(context, setting, rendered.env),
     stdin: isOwn ? 'inherit' : 'ignore',
   });
 }

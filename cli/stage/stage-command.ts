@@ -3,10 +3,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
+import { hookVariables } from '#core/determinism.ts';
 import { narrowParams } from '#core/params.ts';
 import type { Params, ProjectConfig, Stage } from '#core/project.ts';
 import { type StageData, type StageDirectories, stageVariables } from '#core/stage-variables.ts';
 import { childEnvironment } from '#environment/process/child-environment.ts';
+import { writeDeterministicHook } from '#environment/python/deterministic-hook.ts';
 import type { Context } from '#cli/context.ts';
 
 /** What the stage believes it is part of. */
@@ -56,12 +58,25 @@ export function paramsFileOf({ scratch }: Pick<StageSetting, 'scratch'>): string
 
 const fromTerminal = /^(TERM|COLORTERM|LANG|LC_\w+|NO_COLOR|FORCE_COLOR)$/;
 
+/** All variables of the command, with what a stage that asks to be deterministic needs besides. */
+export async function prepareVariables(
+  context: Context,
+  setting: StageSetting,
+  fromParams: Record<string, string>,
+): Promise<NodeJS.ProcessEnv> {
+  const variables = variablesOf(context, setting, fromParams);
+  if (!setting.stage.deterministic) return variables;
+  const folder = join(setting.scratch, 'deterministic');
+  await writeDeterministicHook(folder);
+  return { ...variables, ...hookVariables(variables, { folder, report: null }) };
+}
+
 /** Of the caller's own variables only those that installing processes and terminals need get through. */
-export function variablesOf(
+function variablesOf(
   { env }: Context,
   setting: StageSetting,
   fromParams: Record<string, string>,
-): NodeJS.ProcessEnv {
+): Record<string, string> {
   const { config, stage, environment, identity, params, data } = setting;
   const own = Object.fromEntries(Object.entries(env).filter(([name]) => fromTerminal.test(name)));
   return {

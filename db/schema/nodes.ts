@@ -1,4 +1,5 @@
 import { boolean, index, integer, jsonb, pgTable, text } from 'drizzle-orm/pg-core';
+import type { Hardware } from '#core/hardware.ts';
 import type { NodeState } from '#core/node-state.ts';
 import type { Shape } from '#core/pool.ts';
 import { instant } from './columns.ts';
@@ -15,7 +16,7 @@ export const nodes = pgTable(
     shape: jsonb('shape').$type<Shape>().notNull(),
     /** Ids of the accelerators that the slots of this node hand out. */
     devices: jsonb('devices').$type<string[]>().notNull().default([]),
-    hardware: jsonb('hardware').$type<Record<string, unknown>>().notNull().default({}),
+    hardware: jsonb('hardware').$type<Partial<Hardware>>().notNull().default({}),
     startedAt: instant('started_at').notNull().defaultNow(),
     leaseExpiresAt: instant('lease_expires_at').notNull(),
     /** Whether it takes new stages; outlives the worker. */

@@ -13,6 +13,7 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core';
 import type { RestoredFrom } from '#core/checkpoint.ts';
+import type { Hardware } from '#core/hardware.ts';
 import type { Failure, StepStatus } from '#core/run.ts';
 import { blobs } from './blobs.ts';
 import { bytea, instant } from './columns.ts';
@@ -101,7 +102,8 @@ export const attempts = pgTable(
     failure: jsonb('failure').$type<Failure>(),
     peakMemoryBytes: bigint('peak_memory_bytes', { mode: 'number' }),
     cpuSeconds: real('cpu_seconds'),
-    hardware: jsonb('hardware').$type<Record<string, unknown>>(),
+    /** The machine with the stage's own devices, and what the command ran on. */
+    hardware: jsonb('hardware').$type<Partial<Hardware>>(),
     /** The checkpoints it started with; null for an empty directory. */
     restoredFrom: jsonb('restored_from').$type<RestoredFrom>(),
     facts: jsonb('facts').$type<Record<string, unknown>>(),

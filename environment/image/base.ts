@@ -28,6 +28,8 @@ export interface Base extends BaseReference {
   searchPath: string;
   /** False when only a command that is given can be run in it. */
   hasCommand: boolean;
+  /** How long its build from a Dockerfile took just now; null when it was there. */
+  builtMs: number | null;
 }
 
 /** A context that has an engine. */
@@ -101,8 +103,8 @@ async function fromDockerfile(
   watching: PullWatching,
 ): Promise<Base> {
   const digest = await dockerfileDigest(root, dockerfile);
-  const found = await buildBase(cacheDir, images, { root, dockerfile, digest, ...watching });
-  return await describe(images, found, { kind: 'dockerfile', reference: dockerfile }, digest);
+  const { image, builtMs } = await buildBase(cacheDir, images, { root, dockerfile, digest, ...watching });
+  return { ...(await describe(images, image, { kind: 'dockerfile', reference: dockerfile }, digest)), builtMs };
 }
 
 async function describe(
@@ -129,6 +131,7 @@ async function describe(
     arch: found.Architecture,
     searchPath: path ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     hasCommand: [found.Config.Cmd ?? [], found.Config.Entrypoint ?? []].flat().length > 0,
+    builtMs: null,
   };
 }
 

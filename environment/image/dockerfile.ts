@@ -65,7 +65,7 @@ async function readDockerfile(root: string, dockerfile: string): Promise<string>
 }
 
 /**
- * The image of a Dockerfile on this engine, built when it is not there.
+ * The image of a Dockerfile on this engine, built when it is not there; `builtMs` is null when it was.
  *
  * @throws DomainError environment-unresolvable with the last lines of a build that fails, resources-exhausted when disk
  * or memory were not enough.
@@ -74,22 +74,25 @@ export async function buildBase(
   cacheDir: string,
   images: ImageSettings,
   build: DockerfileBuild,
-): Promise<ImageInspectInfo> {
+): Promise<{ image: ImageInspectInfo; builtMs: number | null }> {
   const digest = build.digest.replace('sha256:', '');
   const tag = `assay/base:${digest.slice(0, 32)}`;
   const find = async (): Promise<ImageInspectInfo | undefined> => {
     const known = await inspectImage(images, tag);
     return known?.Config.Labels?.[baseLabel] === build.digest ? known : undefined;
   };
-  const buildOnce = async (): Promise<ImageInspectInfo> => {
+  const buildOnce = async () => {
     const known = await find();
-    if (known !== undefined) return known;
+    if (known !== undefined) return { image: known, builtMs: null };
+    const startedMs = performance.now();
     await runBuild(images, build, tag);
     const built = await find();
     if (built === undefined) throw new Error(`The engine built ${build.dockerfile} without leaving an image.`);
-    return built;
+    return { image: built, builtMs: Math.round(performance.now() - startedMs) };
   };
-  return (await find()) ?? (await withFileLock(join(locksDir(cacheDir), `base-${digest}`), buildOnce, build.signal));
+  const known = await find();
+  if (known !== undefined) return { image: known, builtMs: null };
+  return await withFileLock(join(locksDir(cacheDir), `base-${digest}`), buildOnce, build.signal);
 }
 
 async function runBuild(images: ImageSettings, build: DockerfileBuild, tag: string): Promise<void> {

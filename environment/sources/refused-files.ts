@@ -37,7 +37,18 @@ const refusals: readonly Refusal[] = [
 
 /** The first file of a kind that Assay does not install from, as a refusal with the command that converts it. */
 export async function refusedFile(root: string): Promise<DomainError | undefined> {
-  const names = (await readdir(root)).sort();
+  return refusedAmong(await readdir(root));
+}
+
+const installable = /^(pylock\.toml|requirements\.txt|pyproject\.toml|setup\.(py|cfg))$/;
+
+/** The same before anything is there but the names, where no other file can still be the one to install from. */
+export function refusedByName(names: readonly string[]): DomainError | undefined {
+  return names.some((name) => installable.test(name)) ? undefined : refusedAmong(names);
+}
+
+function refusedAmong(given: readonly string[]): DomainError | undefined {
+  const names = [...given].sort();
   for (const { pattern, what, convert } of refusals) {
     const file = names.find((name) => pattern.test(name));
     if (file !== undefined) return refusal(file, what, convert(file));

@@ -45,8 +45,27 @@ function sentence(stderr: string): string {
     .replaceAll(/ hint: .*$/g, '')
     .trim();
   const charsMax = 600;
-  const cut = short.length > charsMax ? `${short.slice(0, charsMax)}…` : short;
+  const cut = short.length > charsMax ? shortened(short, lines, charsMax) : short;
   return (cut || 'uv gave no reason').replace(/[.,]$/, '').replace(/^Because /, 'because ');
+}
+
+/** Of a long story its beginning, which says what failed, and the last errors of it: a compiler prints its cause late. */
+function shortened(story: string, lines: readonly string[], charsMax: number): string {
+  const errors = lines.slice(1).filter((line) => /(^|[\s:])(fatal )?error:? /i.test(line));
+  const causes = [
+    ...new Set(
+      errors.map((line) =>
+        line
+          .trim()
+          .replaceAll(/\s+/g, ' ')
+          .slice(0, charsMax / 3),
+      ),
+    ),
+  ];
+  const told = causes.slice(-2).join(' … ');
+  if (told === '') return `${story.slice(0, charsMax)}…`;
+  const head = story.slice(0, charsMax - told.length);
+  return head.includes(told) ? `${head}…` : `${head}… ${told}`;
 }
 
 /** Of a build's output that ends in a Python traceback only the exception says what is wrong. */

@@ -81,6 +81,8 @@ export async function insertAttempt(
     launch: `${runId}-${step}-${fence}`,
     leaseExpiresAt: new Date(Date.now() + 60_000),
     tokenHash,
+    startedAt: new Date(),
+    hardware: { cpuModel: 'AMD EPYC', logicalCores: 16, cpuFlags: ['avx2'], memoryBytes: 64 * 2 ** 30, gpus: [] },
   });
 }
 

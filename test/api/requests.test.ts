@@ -32,6 +32,18 @@ test('a refusal is a problem document that says what, where and what to do', asy
 });
 
 test.each([
+  ['DELETE', '/nodes', 'GET, HEAD'],
+  ['PUT', '/projects/digits%2Fx/runs', 'POST'],
+  ['PUT', '/runs/digits%2F1', 'GET, HEAD, PATCH'],
+  ['POST', '/runs/1/artifacts', 'GET, HEAD'],
+])('%s %s, where there is something else, says what there is: %s', async (method, path, allow) => {
+  const answer = await api.call<Problem>(method as 'PUT', path);
+  expect(refusal(answer)).toEqual({ status: 405, code: 'method-not-allowed' });
+  expect(answer.headers.allow).toBe(allow);
+  expect(answer.body.detail).toContain(allow);
+});
+
+test.each([
   ['application/json', 201],
   ['application/json; charset=utf-8', 201],
   ['APPLICATION/JSON', 201],
@@ -107,14 +119,17 @@ test('texts of every kind are stored and given back as they were', async () => {
   }
 });
 
-test.each([['TRACE'], ['PUT'], ['DELETE'], ['PATCH']])('the method %s finds no route', async (method) => {
-  const answer = await api.app.inject({
-    method: method as 'PUT',
-    url: '/api/v1/projects',
-    headers: { host: 'localhost' },
-  });
-  expect(answer.statusCode).toBe(404);
-});
+test.each([['TRACE'], ['PUT'], ['DELETE'], ['PATCH']])(
+  'the method %s is not taken where others are',
+  async (method) => {
+    const answer = await api.app.inject({
+      method: method as 'PUT',
+      url: '/api/v1/projects',
+      headers: { host: 'localhost' },
+    });
+    expect(answer.statusCode).toBe(405);
+  },
+);
 
 test('a database that is away is 503, with the words of no driver, and health still answers', async () => {
   const connection = connect('postgres://nobody@127.0.0.1:1/none');

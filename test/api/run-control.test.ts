@@ -137,7 +137,16 @@ test('a run is shown with executions, steps, attempts, links and the actions it 
     note: 'a note',
     actions: ['cancel'],
     executions: [{ n: 1, workflowId: `${id}.1`, url: expect.stringContaining(`/namespaces/assay/workflows/${id}.1`) }],
-    steps: [{ name: 'train', status: 'running', attempts: [{ attempt: 1 }, { attempt: 2, status: 'running' }] }],
+    steps: [
+      {
+        name: 'train',
+        status: 'running',
+        attempts: [
+          { attempt: 1, hardware: { cpuModel: 'AMD EPYC', logicalCores: 16, gpus: [] } },
+          { attempt: 2, status: 'running' },
+        ],
+      },
+    ],
     versions: [],
   });
   const byLabel = await api.call<Run>('GET', `/runs/${encodeURIComponent(byId.body.label)}`);

@@ -114,6 +114,8 @@ test.each([
   ['(status)', 1, 'attributes.NAME'],
   ['params.', 8, 'a name'],
   ['status in ()', 12, 'a number'],
+  ["status = 'done'", 1, 'expected one of queued, '],
+  ["gateResult in ('passed', 'maybe')", 1, "never 'maybe'; expected one of "],
 ])('filter %s is refused at character %i', async (filter, position, expected) => {
   const answer = await search({ filter });
   const problem = (answer as unknown as { body: Problem }).body;

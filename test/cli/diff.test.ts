@@ -136,11 +136,11 @@ describe('assay diff', () => {
     const after = await insert({ values: { environmentKey: 'e-new' } });
     await server.api.db
       .update(attempts)
-      .set({ hardware: { host: 'a', cpuModel: 'Xeon', cpus: 8 } })
+      .set({ hardware: { host: 'a', cpuModel: 'Xeon', logicalCores: 8 } })
       .where(eq(attempts.runId, before.id));
     await server.api.db
       .update(attempts)
-      .set({ hardware: { host: 'b', cpuModel: 'Epyc', cpus: 8 } })
+      .set({ hardware: { host: 'b', cpuModel: 'Epyc', logicalCores: 8 } })
       .where(eq(attempts.runId, after.id));
     const found = await diff(before, after);
     expect(found.packages.map(({ name, what, before: a, after: b }) => [name, what, a, b])).toEqual([

@@ -105,6 +105,8 @@ describe('what a step found', () => {
     expect(describeStep(step(4, 'train', { status: 'succeeded', facts: stage }))).toBe(
       '1 file, 3 metrics, 1 process left behind, loss is said twice.',
     );
+    const held = step(4, 'train', { status: 'succeeded', facts: { outputs: 2, determinism: { held: true } } });
+    expect(describeStep(held)).toBe('2 files, 0 metrics, deterministic');
   });
 
   it('gives way to why it failed', () => {

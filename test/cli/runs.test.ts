@@ -69,7 +69,7 @@ describe('assay show', () => {
     expect(out).toContain(`assay resume ${label}`);
   });
 
-  it('has parameters, metrics and gate', async () => {
+  it('has parameters, metrics, gate and the machine', async () => {
     const gateReport = {
       result: 'failed',
       champion: null,
@@ -91,6 +91,7 @@ describe('assay show', () => {
     expect(out).toMatch(/deep\.layers +2/);
     expect(out).toMatch(/lr +0\.1 +given/);
     expect(out).toMatch(/accuracy +train +0\.9/);
+    expect(out).toMatch(/hardware +AMD EPYC, 16 CPUs, avx2, 64 GiB\n/);
   });
 
   it('of a run that is not there names it and fails', async () => {

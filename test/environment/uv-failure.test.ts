@@ -36,3 +36,25 @@ test('of a build that fails in its own words those are told', () => {
     "Failed to build `sklearn==0.0`: use 'scikit-learn' rather than 'sklearn'.",
   );
 });
+
+test('of a long build the last errors of the compiler are told, after what failed', () => {
+  const noise = Array.from({ length: 80 }, (_, n) => `         cc -O2 -c module${n}.c -o module${n}.o -Wall`).join(
+    '\n',
+  );
+  const said = `error: Failed to build \`pyodbc==4.0\`
+  cause: The build backend returned an error
+  cause: Call to \`setuptools.build_meta.build_wheel\` failed (exit status: 1)
+
+         [stdout]
+${noise}
+         [stderr]
+         src/pyodbc.h:56:10: fatal error: sql.h: No such file or directory
+         compilation terminated.
+         error: command '/usr/bin/cc' failed with exit code 1
+`;
+  const { message } = uvFailure('requirements.txt', said, ['pyodbc==4.0']);
+  expect(message).toMatch(/^requirements\.txt cannot be installed: Failed to build `pyodbc==4\.0`/);
+  expect(message).toContain('fatal error: sql.h: No such file or directory');
+  expect(message).toContain("error: command '/usr/bin/cc' failed");
+  expect(message.length).toBeLessThan(1_000);
+});

@@ -83,10 +83,12 @@ open("model.bin", "w").write("trained")
   it('has the packages of its requirement file in the image that the attempt names', async () => {
     const script = 'import six; print("six", six.__version__); open("out.txt", "w").write(six.__version__)\n';
     const files = { 'requirements.txt': 'six==1.17.0\n' };
-    const runId = await submit('packages', script, 'network: none', files);
+    const runId = await submit('packages', script, 'network: none, deterministic: true', files);
     expect((await workers.finished(runId, 180_000)).failure).toBeNull();
     const [attempt] = await workers.db.select().from(attempts).where(eq(attempts.runId, runId));
     const image = String(attempt?.hardware?.image);
+    expect(attempt?.hardware).toMatchObject({ libc: expect.stringMatching(/^glibc/), cpuModel: expect.any(String) });
+    expect(attempt?.facts).toMatchObject({ determinism: { held: true, processes: 1, libraries: [] } });
     const base = await docker?.getImage(testBaseImage).inspect();
     const made = await docker?.getImage(image).inspect();
     expect(made?.RootFS.Layers).toHaveLength((base?.RootFS.Layers?.length ?? 0) + 1);

@@ -2,23 +2,19 @@
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eq, inArray } from 'drizzle-orm';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it as base } from 'vitest';
 import { drainNode, listNodes, resumeNode } from '#db/nodes.ts';
 import { attempts } from '#db/schema/steps.ts';
 import { explainWaiting } from '#db/waiting.ts';
 import { type StageProcess, stageProcess } from '../support/stage-process.ts';
+import { launchesIn } from '../support/stage-processes.ts';
 import { until } from '../support/stack.ts';
 import { startTestWorkers, type TestWorkers } from '../support/workers.ts';
 
 let workers: TestWorkers;
-const started: StageProcess[] = [];
 
 beforeAll(async () => {
   workers = await startTestWorkers({ stage: false });
-});
-
-afterEach(async () => {
-  await Promise.all(started.splice(0).map((worker) => worker.kill('SIGTERM')));
 });
 
 afterAll(async () => {
@@ -27,15 +23,25 @@ afterAll(async () => {
 
 const slotOf = { ASSAY_SLOT_CPUS: '1', ASSAY_SLOT_MEMORY_GIB: '1' };
 
-function nodeNamed(name: string, pool: string, variables: Record<string, string> = {}): StageProcess {
-  const worker = stageProcess(
-    join(workers.home, name),
-    { ...workers.variables, ...slotOf, ASSAY_SLOTS: '2', ...variables },
-    ['--pool', pool],
-  );
-  started.push(worker);
-  return worker;
-}
+type NodeNamed = (name: string, pool: string, variables?: Record<string, string>) => StageProcess;
+
+/** Nodes that end with their test. */
+const it = base.extend<{ nodeNamed: NodeNamed }>({
+  // oxlint-disable-next-line no-empty-pattern -- vitest reads the names of fixtures from this pattern.
+  nodeNamed: async ({}, use) => {
+    const started: StageProcess[] = [];
+    await use((name, pool, variables = {}) => {
+      const worker = stageProcess(
+        join(workers.home, name),
+        { ...workers.variables, ...slotOf, ASSAY_SLOTS: '2', ...variables },
+        ['--pool', pool],
+      );
+      started.push(worker);
+      return worker;
+    });
+    await Promise.all(started.map((worker) => worker.kill('SIGTERM')));
+  },
+});
 
 /** Each writes a line when it begins and one when it ends, into one file for all. */
 const counted = (pool: string, file: string, seconds: number) => ({
@@ -76,12 +82,12 @@ async function reasonOf(runId: string): Promise<string | undefined> {
 }
 
 describe('three nodes of two slots', () => {
-  it('never run more than six stages, also when one is killed in the middle and comes back', async () => {
+  it('never run more than six stages, also when one is killed in the middle and comes back', async ({ nodeNamed }) => {
     const nodes = ['a', 'b', 'c'].map((name) => nodeNamed(name, 'three'));
     await Promise.all(nodes.map((node) => node.start()));
     const file = await sharedFile('three');
-    const ids = await runs(50, 'three', counted('three', file, 0.5));
-    await until(async () => (await linesOf(file)).length > 20, 120_000);
+    const ids = await runs(30, 'three', counted('three', file, 0.5));
+    await until(async () => (await linesOf(file)).length > 15, 120_000);
     const [victim] = nodes;
     await victim?.kill('SIGKILL');
     await victim?.start();
@@ -109,7 +115,7 @@ describe('three nodes of two slots', () => {
 });
 
 describe('a node with devices', () => {
-  it('hands each out once, also after it was killed while stages run', async () => {
+  it('hands each out once, also after it was killed while stages run', async ({ nodeNamed }) => {
     const node = nodeNamed('devices', 'tpu.x1', {
       ASSAY_SLOTS: '',
       ASSAY_DEVICES: '4,7',
@@ -135,8 +141,9 @@ describe('a node with devices', () => {
   }, 240_000);
 });
 
-describe('a node of another shape', () => {
-  it('is refused at its start, with both shapes and what to do', async () => {
+// These have a pool each and wait for leases more than for the machine, so they wait side by side.
+describe.concurrent('a node of another shape', () => {
+  it('is refused at its start, with both shapes and what to do', async ({ nodeNamed }) => {
     await nodeNamed('first', 'shapes').start();
     const { code, said } = await nodeNamed('second', 'shapes', { ASSAY_SLOT_CPUS: '2' }).refused();
     expect(code).toBe(1);
@@ -145,8 +152,10 @@ describe('a node of another shape', () => {
   }, 120_000);
 });
 
-describe('a drained node', () => {
-  it('runs its stages to the end and takes no new ones, also when it comes back, until it is resumed', async () => {
+describe.concurrent('a drained node', () => {
+  it('runs its stages to the end and takes no new ones, also when it comes back, until it is resumed', async ({
+    nodeNamed,
+  }) => {
     const node = nodeNamed('drained', 'drained', { ASSAY_SLOTS: '1' });
     await node.start();
     const file = await sharedFile('drained');
@@ -170,7 +179,7 @@ describe('a drained node', () => {
     expect((await workers.finished(second)).status).toBe('succeeded');
   }, 240_000);
 
-  it('that is drained now stops its stages, which start elsewhere at no cost of a retry', async () => {
+  it('that is drained now stops its stages, which start elsewhere at no cost of a retry', async ({ nodeNamed }) => {
     const [node, other] = [
       nodeNamed('left', 'pair', { ASSAY_SLOTS: '1' }),
       nodeNamed('right', 'pair', { ASSAY_SLOTS: '1' }),
@@ -192,8 +201,10 @@ describe('a drained node', () => {
   }, 240_000);
 });
 
-describe('a node on which launch after launch fails', () => {
-  it('is put aside with the reason, which whoever waits for it is told, and comes back when it is resumed', async () => {
+describe.concurrent('a node on which launch after launch fails', () => {
+  it('is put aside with the reason, which whoever waits for it is told, and comes back when it is resumed', async ({
+    nodeNamed,
+  }) => {
     const node = nodeNamed('bad', 'bad', { ASSAY_SLOTS: '1' });
     await node.start();
     const ids = await runs(2, 'bad', {
@@ -244,8 +255,8 @@ async function killSupervisor(home: string, ids: readonly string[], n: number): 
   await until(async () => (await all())[n - 1]?.status === 'failed');
 }
 
-describe('a node that is killed', () => {
-  it('is noticed within 30 s, and its stage starts on another', async () => {
+describe.concurrent('a node that is killed', () => {
+  it('is noticed within 30 s, and its stage starts on another', async ({ nodeNamed }) => {
     const [node, other] = [
       nodeNamed('dead', 'dead', { ASSAY_SLOTS: '1' }),
       nodeNamed('alive', 'dead', { ASSAY_SLOTS: '1' }),
@@ -267,6 +278,7 @@ describe('a node that is killed', () => {
     expect(Number(lost?.finishedAt) - killedAt).toBeLessThan(30_000);
     // The stage that the dead node left behind is removed by its worker when it comes back.
     await node.start();
-    await until(async () => (await workers.db.select().from(attempts).where(eq(attempts.runId, runId))).length === 2);
+    await until(() => launchesIn(join(workers.home, 'dead')).length === 0);
+    expect(await attemptsOf(runId)).toHaveLength(2);
   }, 240_000);
 });

@@ -113,7 +113,7 @@ describe('ticks while everything is killed', () => {
   it('that were missed are made up for within the catch-up window, once, and others are not', async () => {
     const projectId = await insertProject(database.db);
     const activeSince = new Date().toISOString();
-    const windowMs = 30_000;
+    const windowMs = 20_000;
     const values = { cron: '*/2 * * * * * *', catchUpSeconds: windowMs / 1000, activeSince };
     const id = await insertSchedule(database.db, projectId, values);
     await until(async () => (await ticksOf(database.db, id)).length >= 2);

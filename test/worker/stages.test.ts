@@ -1,3 +1,4 @@
+import { arch, cpus, totalmem } from 'node:os';
 import { and, eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runs } from '#db/schema/runs.ts';
@@ -6,6 +7,7 @@ import { setSecret } from '#db/secrets.ts';
 import { hashToken } from '#db/tokens.ts';
 import { stageToken } from '#activities/stage/secrets.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
+import { readBlob } from '#storage/keep.ts';
 import { startTestWorkers, type TestWorkers } from '../support/workers.ts';
 
 let workers: TestWorkers;
@@ -107,6 +109,64 @@ print("base64", base64.b64encode(secret.encode()).decode())
     expect((await attemptsOf(runId))[0]?.tokenHash).toBeNull();
   });
 
+  it('keeps its machine, its threads and its seed, and those of its project where they differ', async () => {
+    const train = 'import os\nassert os.environ["OMP_NUM_THREADS"] == "3" and os.environ["MKL_NUM_THREADS"] == "2"\n';
+    const yaml = `seed: 4294967295\n${stage('resources: { cpus: 2 }, env: { OMP_NUM_THREADS: "3" }')}`;
+    const { runId } = await start('threads', { 'train.py': train, 'assay.yaml': yaml });
+    expect((await workers.finished(runId)).failure).toBeNull();
+    const [attempt] = await attemptsOf(runId);
+    expect(attempt?.hardware).toMatchObject({ arch: arch(), logicalCores: cpus().length, memoryBytes: totalmem() });
+    expect(attempt?.hardware).toMatchObject({ libc: expect.any(String), cpuModel: expect.any(String), gpus: [] });
+    const variables = {
+      ASSAY_SEED: '4294967295',
+      PYTHONHASHSEED: '4294967295',
+      OMP_NUM_THREADS: '3',
+      MKL_NUM_THREADS: '2',
+    };
+    expect(attempt?.facts).toMatchObject({ started: true, variables });
+    const steps = await workers.steps(runId);
+    const ingredients = steps.find(({ name }) => name === 'train')?.ingredients;
+    expect(ingredients).toMatchObject({ threads: 2, env: { OMP_NUM_THREADS: '3' } });
+    const { manifestSha256 } = await workers.load(runId);
+    const manifest: unknown = JSON.parse((await readBlob(workers.store, manifestSha256 ?? '')).toString());
+    expect(manifest).toMatchObject({ steps: [{ name: 'train', hardware: attempt?.hardware, variables }] });
+  });
+
+  it('that asks to be deterministic has the switches set, and what it did with them is read back', async () => {
+    const torch = `
+import types
+__version__ = '2.5.1'
+on = [False]
+def use_deterministic_algorithms(mode): on[0] = mode
+def are_deterministic_algorithms_enabled(): return on[0]
+def get_num_threads(): return 1
+backends = types.SimpleNamespace(cudnn=types.SimpleNamespace(benchmark=True))
+`;
+    const train = (more: string) => `
+import os, sys, torch
+assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+assert os.environ["TF_DETERMINISTIC_OPS"] == "1" and os.environ["PYTHONPATH"].endswith(":packages")
+${more}`;
+    const yaml = stage('deterministic: true, env: { PYTHONPATH: packages }, outputs: []');
+    const files = { 'packages/torch.py': torch, 'assay.yaml': yaml };
+    const kept = await start('deterministic', { ...files, 'train.py': train('') });
+    const off = 'torch.use_deterministic_algorithms(False)\n';
+    const undone = await start('deterministic-off', { ...files, 'train.py': train(off) });
+    const silent = await start('deterministic-sh', { 'assay.yaml': yaml.replace('python train.py', 'echo hello') });
+    const found = await Promise.all(
+      [kept, undone, silent].map(async ({ runId }) => {
+        expect((await workers.finished(runId)).failure).toBeNull();
+        const step = (await workers.steps(runId)).find(({ name }) => name === 'train');
+        return [(await attemptsOf(runId))[0]?.facts?.determinism, step?.facts?.notes];
+      }),
+    );
+    expect(found).toMatchObject([
+      [{ held: true, processes: 1, libraries: [{ library: 'torch', version: '2.5.1', deterministic: true }] }, []],
+      [{ held: false }, ['train.py (torch 2.5.1) ended with deterministic algorithms switched off.']],
+      [{ held: null, processes: 0 }, [expect.stringContaining('no Python process')]],
+    ]);
+  });
+
   it('runs beside its siblings and after all it needs, and finds their outputs', async () => {
     const yaml = `
 stages:
@@ -119,6 +179,24 @@ stages:
     const join = (await attemptsOf(runId)).find((attempt) => attempt.step === 'join');
     const others = (await attemptsOf(runId)).filter((attempt) => attempt.step !== 'join');
     expect(others.every((other) => (other.finishedAt ?? 0) <= (join?.createdAt ?? 0))).toBe(true);
+  });
+});
+
+describe('an environment that can not be made', () => {
+  it('fails the run with the last lines of what was said', async () => {
+    const { runId } = await start('unresolvable', { 'requirements.txt': 'six==99.99\n', 'train.py': 'pass\n' });
+    const { failure } = await workers.finished(runId);
+    expect(failure).toMatchObject({ class: 'environment', step: 'build-environment' });
+    expect(failure?.logTail.join('\n')).toContain('six==99.99');
+    const step = (await workers.steps(runId)).find(({ name }) => name === 'build-environment');
+    expect(step?.failure?.logTail).toEqual(failure?.logTail);
+  });
+
+  it('is refused before anything is built where the file is of a kind that Assay does not install from', async () => {
+    const { runId } = await start('conda', { 'environment.yml': 'dependencies: [numpy]\n', 'train.py': 'pass\n' });
+    const { failure } = await workers.finished(runId);
+    expect(failure).toMatchObject({ class: 'environment', step: 'resolve-commit' });
+    expect(failure?.sentence).toMatch(/^environment\.yml is a conda environment, .*conda env create/);
   });
 });
 

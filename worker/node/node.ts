@@ -1,12 +1,13 @@
 // The identity of this stage-worker host and what it offers.
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { arch, availableParallelism, cpus, hostname, release, totalmem } from 'node:os';
+import { availableParallelism, hostname, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { DomainError } from '#core/errors.ts';
+import type { Gpu, Hardware } from '#core/hardware.ts';
 import { offerOf, type Offer, type SlotSettings } from '#core/node-shape.ts';
+import { findGpus, gpuType } from './gpus.ts';
+import { readHardware } from './hardware.ts';
 
 const bytesPerGib = 1024 ** 3;
 
@@ -14,7 +15,7 @@ export interface NodeIdentity extends Offer {
   id: string;
   /** Ids of the accelerators its slots hand out. */
   devices: string[];
-  hardware: Record<string, unknown>;
+  hardware: Hardware;
 }
 
 /** What the configuration says of this node. */
@@ -26,12 +27,14 @@ export interface NodeSettings extends SlotSettings {
 
 /** The id is kept on disk, so that a worker that comes back finds the stages it left running. @throws shape-mismatch */
 export async function identifyNode(home: string, settings: NodeSettings): Promise<NodeIdentity> {
-  const gpus = await findGpus();
+  const found = await findGpus();
+  const { gpus } = found;
   const devices = chooseDevices(gpus, settings.deviceIds);
   const machine = {
     cpus: availableParallelism(),
     memoryGib: Math.max(1, Math.floor(totalmem() / bytesPerGib)),
-    accelerator: settings.accelerator ?? kindOf(gpus.filter(({ id }) => devices.includes(id))),
+    accelerator:
+      settings.accelerator ?? kindOf(gpus.filter(({ id, uuid }) => devices.includes(id) || devices.includes(uuid))),
     devices,
   };
   const offer = offerOf(machine, settings);
@@ -39,7 +42,7 @@ export async function identifyNode(home: string, settings: NodeSettings): Promis
     id: await nodeId(home),
     ...offer,
     devices: offer.shape.devices === 0 ? [] : devices,
-    hardware: hardware(gpus),
+    hardware: await readHardware(found),
   };
 }
 
@@ -52,7 +55,7 @@ function chooseDevices(gpus: readonly Gpu[], asked: readonly string[] | null): s
 
 /** A pool has one shape, so the devices of a node are of one kind. */
 function kindOf(gpus: readonly Gpu[]): string {
-  const kinds = [...new Set(gpus.map(({ type }) => type))];
+  const kinds = [...new Set(gpus.map(gpuType))];
   if (kinds.length <= 1) return kinds[0] ?? 'gpu';
   throw new DomainError(
     'shape-mismatch',
@@ -75,42 +78,4 @@ async function nodeId(home: string): Promise<string> {
   await mkdir(home, { recursive: true });
   await writeFile(file, `${id}\n`, { flag: 'wx' });
   return id;
-}
-
-interface Gpu {
-  id: string;
-  name: string;
-  /** The model's short name in lower case, for example `h100`. */
-  type: string;
-  memoryMib: number;
-  driver: string;
-}
-
-/** Without NVIDIA's tool there are no accelerators this worker could hand out. */
-async function findGpus(): Promise<Gpu[]> {
-  const query = ['--query-gpu=index,name,memory.total,driver_version', '--format=csv,noheader,nounits'];
-  try {
-    const { stdout } = await promisify(execFile)('nvidia-smi', query, { timeout: 10_000 });
-    return stdout.trim().split('\n').filter(Boolean).map(readGpu);
-  } catch {
-    return [];
-  }
-}
-
-function readGpu(line: string): Gpu {
-  const [id = '', name = '', memory = '0', driver = ''] = line.split(',').map((field) => field.trim());
-  const model = /\b([a-z]{1,4}\d{1,4}[a-z]?)\b/i.exec(name.replace(/nvidia|tesla|geforce/gi, ''));
-  return { id, name, type: (model?.[1] ?? 'gpu').toLowerCase(), memoryMib: Number(memory), driver };
-}
-
-function hardware(gpus: Gpu[]): Record<string, unknown> {
-  return {
-    host: hostname(),
-    arch: arch(),
-    kernel: release(),
-    cpuModel: cpus()[0]?.model ?? 'unknown',
-    cpus: cpus().length,
-    memoryBytes: totalmem(),
-    gpus: gpus.map(({ name, memoryMib, driver }) => ({ name, memoryMib, driver })),
-  };
 }

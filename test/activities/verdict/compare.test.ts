@@ -7,6 +7,7 @@ import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compareOutputs, compareRuns } from '#activities/verdict/compare.ts';
 import { evaluateGate } from '#core/gate.ts';
+import type { Hardware } from '#core/hardware.ts';
 import type { ProjectConfig, Stage } from '#core/project.ts';
 import type { Layer, VerdictReport } from '#core/verdict.ts';
 import { keepEnvironment } from '#db/environments.ts';
@@ -59,7 +60,7 @@ interface Made {
   run?: Partial<typeof runs.$inferInsert>;
   files?: Record<string, Buffer | string>;
   metrics?: Record<string, number>;
-  hardware?: Record<string, unknown>;
+  hardware?: Partial<Hardware>;
   devices?: string[];
   threads?: number;
   lock?: string[];
@@ -128,7 +129,13 @@ async function insertRun(made: Made): Promise<string> {
     status: failed ? 'failed' : 'succeeded',
     fence: 1,
     failure: failure ?? null,
-    ingredients: { codeDigest: 'e', command: 'python train.py', params: {}, threads: made.threads ?? 1, env: {} },
+    ingredients: {
+      codeDigest: 'e',
+      command: 'python train.py',
+      params: {},
+      threads: made.threads ?? 1,
+      env: {},
+    },
   });
   await lake.db.insert(attempts).values({
     runId,
@@ -141,7 +148,7 @@ async function insertRun(made: Made): Promise<string> {
     launch: newId(),
     devices: made.devices ?? [],
     leaseExpiresAt: new Date(),
-    hardware: { host: newId(), cpuModel: 'Xeon', cpus: 8, ...made.hardware },
+    hardware: { host: newId(), cpuModel: 'Xeon', logicalCores: 8, ...made.hardware },
   });
   const at = { runId, step: 'train', fence: 1 };
   for (const [path, bytes] of Object.entries(given.files)) {
