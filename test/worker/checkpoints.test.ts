@@ -143,9 +143,9 @@ describe.concurrent('the checkpoints of a stage', () => {
     const same = await workers.submit(projectId, commit, { resumedFrom: runId });
     const other = await workers.submit(projectId, commit, { resumedFrom: runId, overrides: { lr: 2 } });
     const unrelated = await workers.submit(projectId, commit, { reuse: false });
-    const reproduction = await workers.submit(projectId, commit, { reproduces: runId });
     expect(await startsAt(same)).toBe(13);
     expect((await attemptsOf(same))[0]?.restoredFrom).toMatchObject({ run: 'keyed/1', attempt: 1 });
+    const reproduction = await workers.submit(projectId, commit, { reproduces: same });
     await Promise.all([other, unrelated, reproduction].map(startsAtNothing));
   }, 240_000);
 
