@@ -281,7 +281,7 @@ describe('a reproduction', () => {
     );
     await client.runs.cancel(id);
     expect((await workers.finished(id)).status).toBe('cancelled');
-    expect(await client.runs.get(id)).toMatchObject({ verdict: null, actions: ['retry'] });
+    expect(await client.runs.get(id)).toMatchObject({ verdict: null, actions: ['resume'] });
   });
 });
 
