@@ -114,7 +114,7 @@ describe('docker-compose.yml', () => {
     expect(missing instanceof Error ? missing.stderr : 'taken').toContain('set it in .env');
     const required = asked.filter(({ rest }) => rest.startsWith(':?'));
     await expect(compose(Object.fromEntries(required.map(({ name }) => [name, 'abc'])))).resolves.toBeDefined();
-  });
+  }, 60_000);
 });
 
 describe('.env.example', () => {
