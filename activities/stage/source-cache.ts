@@ -1,4 +1,5 @@
 // A commit's tree on this node, extracted once from its source blob and then only copied from.
+import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { chmod, chown, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -33,7 +34,8 @@ async function extractOnce(
 ): Promise<string> {
   const directory = join(cacheDir, sha256);
   if (await exists(directory)) return directory;
-  const fresh = join(cacheDir, `.${sha256}.${process.pid}.${Date.now()}`);
+  // Two workers of one process may be at the same source in the same moment.
+  const fresh = join(cacheDir, `.${sha256}.${randomUUID()}`);
   const archive = `${fresh}.tar`;
   try {
     // Other projects' stages, which may run as the same account, have no business here: they get copies.

@@ -102,7 +102,9 @@ async function reproduce(label: string): Promise<{ code: number; verdict: Verdic
 async function finish(name: string, files: Record<string, string>): Promise<{ id: string; projectId: string }> {
   const { projectId, commit } = await workers.createProject(name, files);
   const id = await workers.submit(projectId, commit);
-  await workers.finished(id);
+  const { failure } = await workers.finished(id);
+  // A stage may be meant to fail; anything else would be told as a reproduction that is refused.
+  if (failure !== null && failure.class !== 'user') throw new Error(failure.sentence);
   return { id, projectId };
 }
 
