@@ -23,10 +23,7 @@ export interface TarFile {
 export function encodeHeader({ path, sizeBytes }: TarFile): Buffer {
   const isPlain = isAscii(path) && path.length <= nameBytesMax;
   if (isPlain && sizeBytes <= sizeMax) return headerBlock(path, sizeBytes, types.file);
-  const records = [
-    ...(isPlain ? [] : [paxRecord('path', path)]),
-    ...(sizeBytes <= sizeMax ? [] : [paxRecord('size', String(sizeBytes))]),
-  ];
+  const records = [paxRecord('path', path), ...(sizeBytes <= sizeMax ? [] : [paxRecord('size', String(sizeBytes))])];
   const pax = Buffer.concat(records);
   return Buffer.concat([
     headerBlock('pax', pax.length, types.pax),
