@@ -4,7 +4,6 @@
 // The limit: the same rows in one transaction per delivery, straight into the same database, by as many clients.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHmac, createSecretKey } from 'node:crypto';
-import { chmod, mkdir } from 'node:fs/promises';
 import { Agent, request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -13,18 +12,15 @@ import { startApi } from '#api/start.ts';
 import { connect } from '#db/connect.ts';
 import { createHook } from '#db/hooks.ts';
 import { newId } from '#db/ids.ts';
-import { migrate } from '#db/migrate.ts';
 import { deliveries } from '#db/schema/deliveries.ts';
 import { projects } from '#db/schema/projects.ts';
-import { startGuard } from '#embedded/guard.ts';
-import { freePort } from '#embedded/ports.ts';
-import { postgresOn, preparePostgres } from '#embedded/postgres.ts';
 import { createMirrors, type Mirrors } from '#git/mirror.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { createLogger } from '#worker/logger.ts';
 import { startSettlingDeliveries } from '#worker/pushes/settle-deliveries.ts';
 import { printComparisons, printMachine, quantile, withTemporaryDir } from './report.ts';
+import { withPostgres } from './postgres.ts';
 
 const total = Number(process.env['BENCH_DELIVERIES'] ?? 10_000);
 const doubled = 0.3;
@@ -155,23 +151,6 @@ async function byClients<T>(values: readonly T[], task: (value: T) => Promise<un
     }),
   );
   return seen;
-}
-
-async function withPostgres<T>(dir: string, use: (appUrl: string) => Promise<T>): Promise<T> {
-  const home = join(dir, 'home');
-  await mkdir(join(home, 'logs'), { recursive: true });
-  // The database may run as another user, which has to get through.
-  await chmod(dir, 0o711);
-  const guard = await startGuard({ python: process.env['ASSAY_PYTHON'] ?? 'python3' });
-  try {
-    const postgres = postgresOn(await preparePostgres(home), await freePort());
-    guard.start(postgres.service);
-    await Promise.race([postgres.ready(), guard.failure]);
-    await migrate(postgres.urls.owner);
-    return await use(postgres.urls.app);
-  } finally {
-    await guard.stop();
-  }
 }
 
 async function measure(dir: string, databaseUrl: string): Promise<void> {

@@ -2,19 +2,15 @@
 // The limit: reading the same rows of both runs from Postgres with bare SQL, and comparing nothing.
 import { execFileSync } from 'node:child_process';
 import { createHash, createSecretKey } from 'node:crypto';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startApi } from '#api/start.ts';
 import { connect, type Connection } from '#db/connect.ts';
 import { newId } from '#db/ids.ts';
-import { migrate } from '#db/migrate.ts';
 import { projects } from '#db/schema/projects.ts';
 import { executions, runs } from '#db/schema/runs.ts';
 import { attempts, steps } from '#db/schema/steps.ts';
 import { issueToken } from '#db/tokens.ts';
-import { startGuard } from '#embedded/guard.ts';
-import { freePort } from '#embedded/ports.ts';
-import { postgresOn, preparePostgres } from '#embedded/postgres.ts';
 import { createMirrors, type Mirrors } from '#git/mirror.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { createClient } from '#sdk/client.ts';
@@ -28,6 +24,7 @@ import {
   timeMs,
   withTemporaryDir,
 } from './report.ts';
+import { withPostgres } from './postgres.ts';
 
 const metricCount = 10_000;
 const artifactCount = 1_000;
@@ -129,14 +126,11 @@ async function bareReads({ pool }: Connection, ids: string[]): Promise<void> {
 
 await withTemporaryDir(async (dir) => {
   printMachine();
-  const guard = await startGuard({ python: process.env['ASSAY_PYTHON'] ?? 'python3' });
-  await chmod(dir, 0o711); // The database's own account has to pass through.
-  await mkdir(join(dir, 'logs'));
-  const postgres = postgresOn(await preparePostgres(dir), await freePort());
-  guard.start(postgres.service);
-  await Promise.race([postgres.ready(), guard.failure]);
-  await migrate(postgres.urls.owner);
-  const connection = connect(postgres.urls.app);
+  await withPostgres(dir, (url) => measure(dir, url));
+});
+
+async function measure(dir: string, databaseUrl: string): Promise<void> {
+  const connection = connect(databaseUrl);
   const limits = { sizeBytesMax: 1024 ** 3, filesMax: 10_000, timeoutMs: 30_000 };
   const mirrors = createMirrors({ rootDir: join(dir, 'mirrors'), limits, allowPrivateRemotes: false });
   const lakeEngine = createLakeEngine({ cacheDir: join(dir, 'lake') });
@@ -198,6 +192,5 @@ await withTemporaryDir(async (dir) => {
     printComparisons(`diff of two runs with ${metricCount} metrics and ${artifactCount} files each`, rows);
   } finally {
     await api.close();
-    await guard.stop();
   }
-});
+}

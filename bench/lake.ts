@@ -1,13 +1,8 @@
 // From a query to a stored snapshot, against DuckDB alone writing the same rows in the same order to the same format.
-import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { connect } from '#db/connect.ts';
-import { migrate } from '#db/migrate.ts';
-import { startGuard } from '#embedded/guard.ts';
-import { freePort } from '#embedded/ports.ts';
-import { postgresOn, preparePostgres } from '#embedded/postgres.ts';
 import { appendSegment } from '#lake/append.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import type { Lake } from '#lake/lake.ts';
@@ -16,6 +11,7 @@ import { cacheSegments } from '#lake/segment-cache.ts';
 import { segmentsAsOf } from '#db/lake.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { type Comparison, interleave, printComparisons, printMachine, timeMs, withTemporaryDir } from './report.ts';
+import { withPostgres } from './postgres.ts';
 
 const sizes = (process.env['BENCH_LAKE_ROWS'] ?? '1000000,10000000').split(',').map(Number);
 const rounds = Number(process.env['BENCH_LAKE_ROUNDS'] ?? 5);
@@ -104,14 +100,11 @@ async function small(lake: Lake): Promise<Comparison[]> {
 
 await withTemporaryDir(async (dir) => {
   printMachine();
-  const guard = await startGuard({ python: process.env['ASSAY_PYTHON'] ?? 'python3' });
-  await chmod(dir, 0o711); // The database's own account has to pass through.
-  await mkdir(join(dir, 'logs'));
-  const postgres = postgresOn(await preparePostgres(dir), await freePort());
-  guard.start(postgres.service);
-  await Promise.race([postgres.ready(), guard.failure]);
-  await migrate(postgres.urls.owner);
-  const connection = connect(postgres.urls.app);
+  await withPostgres(dir, (url) => measure(dir, url));
+});
+
+async function measure(dir: string, databaseUrl: string): Promise<void> {
+  const connection = connect(databaseUrl);
   const engine = createLakeEngine({ cacheDir: join(dir, 'cache'), threads, memoryMib });
   const lake: Lake = { db: connection.db, store: await createDiskStore({ root: join(dir, 'blobs') }), engine };
   try {
@@ -120,6 +113,5 @@ await withTemporaryDir(async (dir) => {
   } finally {
     await engine.close();
     await connection.close();
-    await guard.stop();
   }
-});
+}

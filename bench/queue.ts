@@ -1,13 +1,10 @@
 // What a long queue costs: 10,000 runs that wait for a quota, submitted over HTTP to the whole stack. Held against the
 // same stack while it is empty. Then one slot that many stages want: from its end of one to the start of the next.
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { openAsBlob, readFileSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { isFinished } from '#core/run.ts';
 import { connect } from '#db/connect.ts';
 import { takeForDispatch } from '#db/dispatch.ts';
 import type { Client } from '#sdk/client.ts';
@@ -20,9 +17,9 @@ import {
   timeMs,
   withTemporaryDir,
 } from './report.ts';
-import { type BenchStack, startBenchStack } from './stack.ts';
+import { createRepository } from './repository.ts';
+import { type BenchStack, followToEnd, startBenchStack } from './stack.ts';
 
-const run = promisify(execFile);
 const queuedRuns = Number(process.env['BENCH_RUNS'] ?? 10_000);
 const submitters = 8;
 const requestsPerSecond = 20;
@@ -33,22 +30,10 @@ const restMs = 15_000;
 const mib = 1024 ** 2;
 
 async function provideCode(client: Client, dir: string): Promise<string> {
-  const checkout = join(dir, 'checkout');
-  await mkdir(checkout);
+  const { checkout, commit } = await createRepository(client, 'slot', dir);
   await writeFile(join(checkout, 'assay.yaml'), "stages: { train: { command: 'sleep 2', outputs: [] } }\n");
-  const git = async (...args: string[]) => {
-    const identity = ['-c', 'user.name=bench', '-c', 'user.email=bench@localhost'];
-    return (await run('git', ['-C', checkout, ...identity, ...args])).stdout.trim();
-  };
-  await git('init', '--quiet', '--initial-branch=main');
-  await git('add', '.');
-  await git('commit', '--quiet', '--message=bench');
-  const bundle = join(dir, 'code.bundle');
-  await git('bundle', 'create', '--quiet', bundle, 'HEAD');
-  const commit = await git('rev-parse', 'HEAD');
-  for (const name of ['queued', 'probe', 'slot']) await client.projects.create({ name, defaultBranch: 'main' });
-  await client.code.sendBundle('slot', commit, await openAsBlob(bundle));
-  return commit;
+  for (const name of ['queued', 'probe']) await client.projects.create({ name, defaultBranch: 'main' });
+  return await commit();
 }
 
 /** What people do while others wait; requests are due at fixed times, so waiting counts as latency. */
@@ -128,7 +113,7 @@ async function measureHandovers(client: Client, commit: string): Promise<Handove
   while (ids.length < handovers) ids.push((await client.runs.submit('slot', { commit, ref: 'main' })).id);
   const found = [];
   for (const id of ids) {
-    for await (const event of client.runs.watch(id)) if (event.kind === 'run' && isFinished(event.run.status)) break;
+    await followToEnd(client, id);
     const { steps } = await client.runs.get(id);
     const [attempt] = steps.find(({ name }) => name === 'train')?.attempts ?? [];
     const waitedSince = steps.find(({ name }) => name === 'build-environment')?.finishedAt;

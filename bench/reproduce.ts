@@ -1,15 +1,11 @@
 // What a reproduction adds to the time of its original, verdict included: one stage of over a minute, sleep and some CPU.
-import { execFile } from 'node:child_process';
-import { openAsBlob } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { isFinished } from '#core/run.ts';
 import type { Client } from '#sdk/client.ts';
 import { printComparisons, printMachine, timeMs, withTemporaryDir } from './report.ts';
-import { startBenchStack } from './stack.ts';
+import { createRepository } from './repository.ts';
+import { startBenchStack, succeed } from './stack.ts';
 
-const run = promisify(execFile);
 const project = 'minute';
 
 /** The same bytes each time; mostly asleep, so that the load of the machine does not decide. */
@@ -31,30 +27,10 @@ gate: ["accuracy >= 0.5"]
 `;
 
 async function provideCode(client: Client, dir: string): Promise<string> {
-  const checkout = join(dir, 'checkout');
-  await mkdir(checkout);
+  const { checkout, commit } = await createRepository(client, project, dir);
   await writeFile(join(checkout, 'train.py'), train);
   await writeFile(join(checkout, 'assay.yaml'), yaml);
-  const git = async (...args: string[]) => {
-    const identity = ['-c', 'user.name=bench', '-c', 'user.email=bench@localhost'];
-    return (await run('git', ['-C', checkout, ...identity, ...args])).stdout.trim();
-  };
-  await git('init', '--quiet', '--initial-branch=main');
-  await git('add', '.');
-  await git('commit', '--quiet', '--message=a minute');
-  const bundle = join(dir, 'code.bundle');
-  await git('bundle', 'create', '--quiet', bundle, 'HEAD');
-  const commit = await git('rev-parse', 'HEAD');
-  await client.projects.create({ name: project, defaultBranch: 'main' });
-  await client.code.sendBundle(project, commit, await openAsBlob(bundle));
-  return commit;
-}
-
-async function untilEnd(client: Client, id: string): Promise<void> {
-  for await (const event of client.runs.watch(id)) {
-    if (event.kind === 'run' && isFinished(event.run.status) && event.run.status !== 'succeeded')
-      throw new Error(`The run ${id} ended as ${event.run.status}.`);
-  }
+  return await commit();
 }
 
 /** The stage's own time is the machine's; what is beside it is ours. */
@@ -71,16 +47,16 @@ await withTemporaryDir(async (dir) => {
     const commit = await provideCode(client, dir);
     // The first run of a stack makes the environment; it is none of the two that are compared.
     const warm = await client.runs.submit(project, { commit, command: ['true'] });
-    await untilEnd(client, warm.id);
+    await succeed(client, warm.id);
     let original = '';
     const originalMs = await timeMs(async () => {
       original = (await client.runs.submit(project, { commit, ref: 'main', reuse: false })).id;
-      await untilEnd(client, original);
+      await succeed(client, original);
     });
     let again = '';
     const againMs = await timeMs(async () => {
       again = (await client.runs.reproduce(original)).id;
-      await untilEnd(client, again);
+      await succeed(client, again);
     });
     const { verdict } = await client.runs.get(again);
     console.log(`verdict: ${verdict?.verdict} ${verdict?.grade}`);

@@ -1,14 +1,13 @@
 // How long the plan of a resume takes: six stages in a repository of 10,000 files of which one changed, over HTTP, warm.
 // The limit: what git alone needs to list the new tree and to compare it with the old one.
 import { execFile } from 'node:child_process';
-import { openAsBlob } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { isFinished } from '#core/run.ts';
 import type { Client } from '#sdk/client.ts';
 import { type Comparison, interleave, printComparisons, printMachine, timeMs, withTemporaryDir } from './report.ts';
-import { startBenchStack } from './stack.ts';
+import { createRepository } from './repository.ts';
+import { followToEnd, startBenchStack } from './stack.ts';
 
 const run = promisify(execFile);
 const project = 'large';
@@ -29,7 +28,7 @@ interface Code {
 
 /** A repository of many files, at two commits between which one file changed. */
 async function provideCode(client: Client, dir: string): Promise<Code> {
-  const checkout = join(dir, 'checkout');
+  const { checkout, commit } = await createRepository(client, project, dir);
   for (let folder = 0; folder < filesCount / filesPerFolder; folder += 1) {
     const path = join(checkout, `f${String(folder).padStart(2, '0')}`);
     await mkdir(path, { recursive: true });
@@ -38,31 +37,14 @@ async function provideCode(client: Client, dir: string): Promise<Code> {
     );
   }
   await writeFile(join(checkout, 'assay.yaml'), yaml);
-  const git = async (...args: string[]) => {
-    const identity = ['-c', 'user.name=bench', '-c', 'user.email=bench@localhost'];
-    return (await run('git', ['-C', checkout, ...identity, ...args])).stdout.trim();
-  };
-  await git('init', '--quiet', '--initial-branch=main');
-  await client.projects.create({ name: project, defaultBranch: 'main' });
-  const commit = async (message: string) => {
-    await git('add', '.');
-    await git('commit', '--quiet', `--message=${message}`);
-    const sha = await git('rev-parse', 'HEAD');
-    const bundle = join(dir, `${message}.bundle`);
-    await git('bundle', 'create', '--quiet', bundle, 'HEAD');
-    await client.code.sendBundle(project, sha, await openAsBlob(bundle));
-    return sha;
-  };
-  const before = await commit('before');
+  const before = await commit();
   await writeFile(join(checkout, 'f02', 'm7.py'), 'x = 0\ny = 1\n');
-  return { checkout, before, after: await commit('after') };
+  return { checkout, before, after: await commit() };
 }
 
 async function failedRun(client: Client, commit: string): Promise<string> {
   const { id } = await client.runs.submit(project, { commit, ref: 'main' });
-  for await (const event of client.runs.watch(id)) {
-    if (event.kind === 'run' && isFinished(event.run.status)) break;
-  }
+  await followToEnd(client, id);
   return id;
 }
 

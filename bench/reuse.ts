@@ -1,17 +1,13 @@
 // What a run costs of which every stage is answered by an earlier result, beside bare Temporal with as many activities.
-import { execFile } from 'node:child_process';
-import { openAsBlob } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { isFinished } from '#core/run.ts';
 import type { Client } from '#sdk/client.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
 import { type BareTemporal, startBareTemporal } from './bare-temporal.ts';
 import { type Comparison, interleave, printComparisons, printMachine, timeMs, withTemporaryDir } from './report.ts';
-import { startBenchStack } from './stack.ts';
+import { createRepository } from './repository.ts';
+import { startBenchStack, succeed } from './stack.ts';
 
-const run = promisify(execFile);
 const project = 'chain';
 const stages = 6;
 const warmUps = 3;
@@ -19,39 +15,19 @@ const rounds = 20;
 
 /** A chain of stages, each with a file and a metric. */
 async function provideCode(client: Client, dir: string): Promise<string> {
-  const checkout = join(dir, 'checkout');
-  await mkdir(checkout);
-  const git = async (...args: string[]) => {
-    const identity = ['-c', 'user.name=bench', '-c', 'user.email=bench@localhost'];
-    return (await run('git', ['-C', checkout, ...identity, ...args])).stdout.trim();
-  };
+  const { checkout, commit } = await createRepository(client, project, dir);
   const lines = Array.from({ length: stages }, (_, n) => {
     const command = `echo ${n} > out-${n}.txt; echo "{\\"m${n}\\": ${n}}" > metrics-${n}.json`;
     return `  s${n}: { command: '${command}', outputs: [out-${n}.txt, metrics-${n}.json] }`;
   });
-  await writeFile(
-    join(checkout, 'assay.yaml'),
-    `stages:\n${lines.join('\n')}\nmetrics: { files: ["metrics-*.json"] }\n`,
-  );
-  await git('init', '--quiet', '--initial-branch=main');
-  await git('add', '.');
-  await git('commit', '--quiet', '--message=chain');
-  const bundle = join(dir, 'code.bundle');
-  await git('bundle', 'create', '--quiet', bundle, 'HEAD');
-  const commit = await git('rev-parse', 'HEAD');
-  await client.projects.create({ name: project, defaultBranch: 'main' });
-  await client.code.sendBundle(project, commit, await openAsBlob(bundle));
-  return commit;
+  const metrics = 'metrics: { files: ["metrics-*.json"] }';
+  await writeFile(join(checkout, 'assay.yaml'), `stages:\n${lines.join('\n')}\n${metrics}\n`);
+  return await commit();
 }
 
-/** From the submit to the event that says how the run ended, as a client sees it. */
 async function runThrough(client: Client, commit: string): Promise<string> {
   const { id } = await client.runs.submit(project, { commit, ref: 'main' });
-  let status = '';
-  for await (const event of client.runs.watch(id)) {
-    if (event.kind === 'run' && isFinished(event.run.status)) status = event.run.status;
-  }
-  if (status !== 'succeeded') throw new Error(`The run ${id} ended as ${status}.`);
+  await succeed(client, id);
   return id;
 }
 

@@ -1,17 +1,16 @@
 // What a warm run costs beside its stages: examples/tiny through the whole platform, the same commands by hand, and bare
 // Temporal with as many activities on the same server.
 import { execFile } from 'node:child_process';
-import { openAsBlob } from 'node:fs';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { isFinished } from '#core/run.ts';
 import type { Client } from '#sdk/client.ts';
 import { runWorkflowId } from '#workflows/messages.ts';
 import { type BareTemporal, startBareTemporal } from './bare-temporal.ts';
 import { type Comparison, interleave, printComparisons, printMachine, timeMs, withTemporaryDir } from './report.ts';
-import { startBenchStack } from './stack.ts';
+import { createRepository } from './repository.ts';
+import { startBenchStack, succeed } from './stack.ts';
 
 const run = promisify(execFile);
 const example = fileURLToPath(new URL('../examples/tiny', import.meta.url));
@@ -27,31 +26,14 @@ interface Code {
 
 /** The example as a repository of its own, known to the server. */
 async function provideCode(client: Client, dir: string): Promise<Code> {
-  const checkout = join(dir, 'checkout');
+  const { checkout, commit } = await createRepository(client, project, dir);
   await cp(example, checkout, { recursive: true });
-  const git = async (...args: string[]) => {
-    const identity = ['-c', 'user.name=bench', '-c', 'user.email=bench@localhost'];
-    return (await run('git', ['-C', checkout, ...identity, ...args])).stdout.trim();
-  };
-  await git('init', '--quiet', '--initial-branch=main');
-  await git('add', '.');
-  await git('commit', '--quiet', '--message=example');
-  const bundle = join(dir, 'code.bundle');
-  await git('bundle', 'create', '--quiet', bundle, 'HEAD');
-  const commit = await git('rev-parse', 'HEAD');
-  await client.projects.create({ name: project, defaultBranch: 'main' });
-  await client.code.sendBundle(project, commit, await openAsBlob(bundle));
-  return { checkout, commit };
+  return { checkout, commit: await commit() };
 }
 
-/** From the submit to the event that says how the run ended, as a client sees it. */
 async function runThrough(client: Client, commit: string): Promise<string> {
   const { id } = await client.runs.submit(project, { commit, ref: 'main', reuse: false });
-  let status = '';
-  for await (const event of client.runs.watch(id)) {
-    if (event.kind === 'run' && isFinished(event.run.status)) status = event.run.status;
-  }
-  if (status !== 'succeeded') throw new Error(`The run ${id} ended as ${status}.`);
+  await succeed(client, id);
   return id;
 }
 

@@ -5,6 +5,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { isFinished, type RunStatus } from '#core/run.ts';
 import { freePort } from '#embedded/ports.ts';
 import { embeddedNamespace } from '#embedded/temporal.ts';
 import { type Client, createClient } from '#sdk/client.ts';
@@ -48,6 +49,20 @@ export async function startBenchStack(home: string): Promise<BenchStack> {
       await exit;
     },
   };
+}
+
+/** Waits for the event that says how the run ended, as a client sees it, and answers how. */
+export async function followToEnd(client: Client, id: string): Promise<RunStatus> {
+  for await (const event of client.runs.watch(id)) {
+    if (event.kind === 'run' && isFinished(event.run.status)) return event.run.status;
+  }
+  throw new Error(`The events of run ${id} ended before the run did.`);
+}
+
+/** The same of a run that has to succeed. */
+export async function succeed(client: Client, id: string): Promise<void> {
+  const status = await followToEnd(client, id);
+  if (status !== 'succeeded') throw new Error(`The run ${id} ended as ${status}.`);
 }
 
 async function untilReady(child: ChildProcess): Promise<void> {

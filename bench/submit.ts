@@ -5,7 +5,6 @@
 // recorded on two cores stands in for it.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createSecretKey } from 'node:crypto';
-import { chmod, mkdir } from 'node:fs/promises';
 import { Agent, request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -13,17 +12,15 @@ import { fileURLToPath } from 'node:url';
 import { startApi } from '#api/start.ts';
 import { connect, type Connection } from '#db/connect.ts';
 import { newId } from '#db/ids.ts';
-import { migrate } from '#db/migrate.ts';
 import { projects } from '#db/schema/projects.ts';
 import { executions, runs } from '#db/schema/runs.ts';
 import { issueToken } from '#db/tokens.ts';
-import { startGuard } from '#embedded/guard.ts';
 import { freePort } from '#embedded/ports.ts';
-import { postgresOn, preparePostgres } from '#embedded/postgres.ts';
 import { createMirrors } from '#git/mirror.ts';
 import { createLakeEngine } from '#lake/engine/engine.ts';
 import { createDiskStore } from '#storage/disk.ts';
 import { type Comparison, printComparisons, printMachine, quantile, withTemporaryDir } from './report.ts';
+import { withPostgres } from './postgres.ts';
 
 const clients = 64;
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 8);
@@ -83,23 +80,6 @@ async function latencies(task: () => Promise<unknown>, rate: number): Promise<nu
   }
   await Promise.all(pending);
   return seen;
-}
-
-async function withPostgres<T>(dir: string, use: (appUrl: string) => Promise<T>): Promise<T> {
-  const home = join(dir, 'home');
-  await mkdir(join(home, 'logs'), { recursive: true });
-  // The database may run as another user, which has to get through.
-  await chmod(dir, 0o711);
-  const guard = await startGuard({ python: process.env['ASSAY_PYTHON'] ?? 'python3' });
-  try {
-    const postgres = postgresOn(await preparePostgres(home), await freePort());
-    guard.start(postgres.service);
-    await Promise.race([postgres.ready(), guard.failure]);
-    await migrate(postgres.urls.owner);
-    return await use(postgres.urls.app);
-  } finally {
-    await guard.stop();
-  }
 }
 
 /** What the child process does: the server, so that it has a core of its own when there are two. */
