@@ -1,8 +1,9 @@
 // Step 3: what must never be printed, kept apart from the configuration, which may be.
-import { createSecretKey, type KeyObject, randomBytes, randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigError, type Environment } from './env.ts';
+import { createKeyFile, requirePrivate } from './key-file.ts';
 
 export interface Secrets {
   /** AES-256 key that seals the projects' secrets. A KeyObject does not show its bytes when it is printed. */
@@ -19,7 +20,6 @@ export interface S3Credentials {
 type SecretVariables = 'ASSAY_SECRET_KEY' | 'ASSAY_S3_ACCESS_KEY_ID' | 'ASSAY_S3_SECRET_ACCESS_KEY';
 
 const keyBytes = 32;
-const readableByOthers = 0o077;
 
 /**
  * The key of ASSAY_SECRET_KEY, else of `secret.key` in the home, which is created on the first start.
@@ -43,10 +43,8 @@ function givenCredentials({
 
 async function keptKey(home: string): Promise<KeyObject> {
   const path = join(home, 'secret.key');
-  await createOnce(path);
-  if (((await stat(path)).mode & readableByOthers) !== 0) {
-    throw new ConfigError([`${path} may be read by others: run chmod 600 ${path}.`]);
-  }
+  await createKeyFile(path, () => `${randomBytes(keyBytes).toString('base64')}\n`);
+  await requirePrivate(path);
   const key = Buffer.from((await readFile(path, 'utf8')).trim(), 'base64');
   if (key.length !== keyBytes) {
     throw new ConfigError([`${path} holds ${key.length} bytes instead of ${keyBytes}: restore it from a backup.`]);
@@ -60,29 +58,4 @@ function givenKey(text: string): KeyObject {
   throw new ConfigError([
     `ASSAY_SECRET_KEY holds ${key.length} bytes, expected ${keyBytes} in base64: make one with \`openssl rand -base64 32\`.`,
   ]);
-}
-
-/** Two processes may start at once: linking a finished file into place lets exactly one key win. */
-async function createOnce(path: string): Promise<void> {
-  if (await exists(path)) return;
-  await mkdir(join(path, '..'), { recursive: true, mode: 0o700 });
-  const draft = `${path}.${randomUUID()}`;
-  await writeFile(draft, `${randomBytes(keyBytes).toString('base64')}\n`, { mode: 0o600, flag: 'wx', flush: true });
-  try {
-    await link(draft, path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return false;
-      throw error;
-    },
-  );
 }

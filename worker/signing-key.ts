@@ -1,13 +1,11 @@
 // The key that signs statements. Its private half is a file that only control workers read; its public half is a row.
-import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { ConfigError } from '#config/env.ts';
+import { createKeyFile, requirePrivate } from '#config/key-file.ts';
 import type { Database } from '#db/connect.ts';
 import { listSigningKeys, registerSigningKey, withSigningKeyLock } from '#db/signing-keys.ts';
 import { createSigner, type Signer } from '#proof/envelope.ts';
-
-const readableByOthers = 0o077;
 
 /**
  * The key in the file, registered. The first start of all makes one; later starts never do, because a worker that made
@@ -17,7 +15,7 @@ const readableByOthers = 0o077;
 export async function openSigningKey(db: Database, path: string): Promise<Signer> {
   return await withSigningKeyLock(db, async (tx) => {
     const [newest] = await listSigningKeys(tx);
-    if (newest === undefined) await createOnce(path);
+    if (newest === undefined) await createKeyFile(path, newKey);
     const signer = createSigner(await readKey(path, newest?.keyId ?? null));
     await registerSigningKey(tx, signer);
     return signer;
@@ -32,9 +30,7 @@ async function readKey(path: string, newest: string | null): Promise<KeyObject> 
         : `${path}, the key that signs statements, cannot be read (${error.code}): ${howToRestore(path)}`,
     ]);
   });
-  if (((await stat(path)).mode & readableByOthers) !== 0) {
-    throw new ConfigError([`${path} may be read by others: run chmod 600 ${path}.`]);
-  }
+  await requirePrivate(path);
   const key = parseKey(pem);
   if (key?.asymmetricKeyType === 'ed25519') return key;
   throw new ConfigError([`${path} holds no private Ed25519 key in PEM: ${howToRestore(path)}`]);
@@ -56,19 +52,6 @@ function parseKey(pem: string): KeyObject | null {
   }
 }
 
-/** A finished file is linked into place, so that a start that dies half way leaves no half of a key. */
-async function createOnce(path: string): Promise<void> {
-  if (await stat(path).catch(() => null)) return;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const draft = `${path}.${randomUUID()}`;
-  const { privateKey } = generateKeyPairSync('ed25519');
-  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' });
-  await writeFile(draft, pem, { mode: 0o600, flag: 'wx', flush: true });
-  try {
-    await link(draft, path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
+function newKey(): string {
+  return generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
