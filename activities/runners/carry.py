@@ -24,7 +24,7 @@ sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # Isolated mode lea
 from supervision.command import give
 from supervision.log import CHUNK_BYTES, Log
 from supervision.processes import boot_id, read_all, read_bytes, start_of
-from supervision.state import write_all, write_whole
+from supervision.state import tell_ready, write_all, write_whole
 
 REPORT_BYTES = 4096
 HAND_OVER_SECONDS = 0.005
@@ -159,16 +159,6 @@ class Carrier:
                     raise
                 print('The end of the log cannot be noted yet: %s' % error, file=sys.stderr)
                 time.sleep(0.5)
-
-
-def tell_ready():
-    null = os.open('/dev/null', os.O_RDWR)
-    try:
-        os.write(1, b'ready\n')
-    except BrokenPipeError:
-        pass  # The worker is gone; its successor finds the claim.
-    os.dup2(null, 0)
-    os.dup2(null, 1)
 
 
 def run(directory):

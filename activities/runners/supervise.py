@@ -20,7 +20,7 @@ from supervision.cgroup import Cgroup
 from supervision.command import give
 from supervision.processes import LINUX, PR_SET_CHILD_SUBREAPER, kill, marked, prctl, read_all, read_bytes
 from supervision.stage import KILL_SECONDS, Stage
-from supervision.state import ExitFile, blank_exit, claim, claim_of, is_alive, iso
+from supervision.state import ExitFile, blank_exit, claim, claim_of, is_alive, iso, tell_ready
 
 
 def close_inherited():
@@ -76,16 +76,6 @@ def supervise(directory, launch, cgroup, wake):
     except OSError:
         stage.kill_all()
         raise
-
-
-def tell_ready():
-    null = os.open('/dev/null', os.O_RDWR)
-    try:
-        os.write(1, b'ready\n')
-    except BrokenPipeError:
-        pass  # The worker is gone; its successor finds the claim.
-    os.dup2(null, 0)
-    os.dup2(null, 1)
 
 
 def sweep(directory):

@@ -104,3 +104,14 @@ def blank_exit(reason, started_at, detail, killed=0):
         'leftoverProcesses': killed,
         'detail': detail,
     }
+
+
+def tell_ready():
+    """The claim stands: the worker may go on, or go. Nothing is read or written there any more."""
+    null = os.open('/dev/null', os.O_RDWR)
+    try:
+        os.write(1, b'ready\n')
+    except BrokenPipeError:
+        pass  # The worker is gone; its successor finds the claim.
+    os.dup2(null, 0)
+    os.dup2(null, 1)
