@@ -35,12 +35,13 @@ export async function buildEnvironment(deps: BuildDeps, input: ExecutionInput): 
     const { config, reproduces } = run;
     try {
       const onLine = (line: string) => log.line(line);
-      const kept = (await findBuiltBefore(deps.db, run, input.execution)) as KeptLock | null;
-      const built = await tellingFullDisk(() =>
-        reproduces === null
-          ? deps.environments.build(root, config, onLine, kept)
-          : useEnvironmentOf(deps, reproduces, { config, openRoot: async () => root }, onLine),
-      );
+      const build = async () => {
+        if (reproduces !== null)
+          return await useEnvironmentOf(deps, reproduces, { config, openRoot: async () => root }, onLine);
+        const kept = (await findBuiltBefore(deps.db, run, input.execution)) as KeptLock | null;
+        return await deps.environments.build(root, config, onLine, kept);
+      };
+      const built = await tellingFullDisk(build);
       const keyed = { step: 'build-environment' as const, inputs: environmentInputs(built.identity) };
       const earlier = await keepStepKey(deps.db, id, keyed, run);
       const isMade = built.facts.lock === 'resolved' || built.facts.environment === 'built';

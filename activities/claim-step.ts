@@ -10,6 +10,7 @@ import {
   findEarlierResults,
   findResult,
   type KeyedStage,
+  type QueuedFor,
   listRerun,
   queueStage,
   reuseResult,
@@ -18,9 +19,9 @@ import {
 import { getInitialCheckpoint } from '#db/checkpoints.ts';
 import type { Database } from '#db/connect.ts';
 import { listOutputs } from '#db/outputs.ts';
-import { stagesHaveQuotas } from '#db/quotas.ts';
 import { listRunData } from '#db/run-data.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import { loadLabel } from '#db/run-label.ts';
 import { getStep } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
@@ -50,13 +51,11 @@ const lookMsMax = 15_000;
  */
 export async function claimStep(deps: ClaimDeps, input: StageId): Promise<string | null> {
   const [before, loaded] = await Promise.all([getStep(deps.db, input), loadRun(deps.db, input.runId)]);
-  if (before?.status === 'reused') return await labelOf(deps.db, before.reusedFrom);
-  const isClaimed = before?.status === 'waiting' && before.stepKey !== null && before.waitsFor !== 'equal';
-  if (!isClaimed) {
-    const reused = await reuseOrClaim(deps, loaded, input);
-    if (reused !== null) return reused;
-  }
-  if (isClaimed ? before.waitsFor !== 'quota' : !(await stagesHaveQuotas(deps.db))) return null;
+  if (before?.status === 'reused') return await loadLabel(deps.db, before.reusedFrom ?? '');
+  const isQueued = before?.status === 'waiting' && before.stepKey !== null && before.waitsFor !== 'equal';
+  const claimed = isQueued ? { waitsFor: before.waitsFor } : await reuseOrQueue(deps, loaded, input);
+  if ('reusedFrom' in claimed) return claimed.reusedFrom;
+  if (claimed.waitsFor !== 'quota') return null;
   const refused = await admitStage(deps.db, input);
   if (refused === null) return null;
   throw waiting(refused.sentence, Math.min(lookMsMax, lookMs * (1 + refused.before)));
@@ -68,12 +67,10 @@ function waiting(message: string, nextRetryDelay: number): ApplicationFailure {
   return ApplicationFailure.create({ message, type: 'waiting', nonRetryable: false, nextRetryDelay, category });
 }
 
-async function labelOf(db: Database, runId: string | null): Promise<string> {
-  const { run, project } = await loadRun(db, runId ?? '');
-  return `${project.name}/${run.number}`;
-}
+/** The label of the run whose result answers the stage, or what the stage waits for now that it is to run. */
+type Claimed = { reusedFrom: string } | { waitsFor: QueuedFor | null };
 
-async function reuseOrClaim(deps: ClaimDeps, loaded: LoadedRun, input: StageId): Promise<string | null> {
+async function reuseOrQueue(deps: ClaimDeps, loaded: LoadedRun, input: StageId): Promise<Claimed> {
   const { config, plan, reproduces } = loaded.run;
   const stage = config?.stages.find(({ name }) => name === input.step);
   if (config === null || stage === undefined) throw new TypeError(`The run has no stage ${input.step}.`);
@@ -87,20 +84,19 @@ async function reuseOrClaim(deps: ClaimDeps, loaded: LoadedRun, input: StageId):
   const keyed = { ...key, pool, devices, reusable: stage.cache && reproduces === null };
   const { reproducesOnly } = loaded.run;
   if (reproducesOnly !== null && reproducesOnly !== input.step)
-    return await answerFromOriginal(deps, input, keyed, loaded);
+    return { reusedFrom: await answerFromOriginal(deps, input, keyed, loaded) };
   const isForced = !stage.cache || rerun.includes(input.step);
   const shares = loaded.run.reuse && reproduces === null;
   const reused = isForced ? null : await reuse(deps, input, keyed, shares ? loaded.project.id : null);
-  if (reused !== null) return reused;
+  if (reused !== null) return { reusedFrom: reused };
   if (shares && !isForced) {
     const holder = await takeClaim(deps.db, input, keyed);
     if (holder !== null) throw waiting(`an equal step of ${holder} runs`, lookMs);
     // Whoever held the claim before may have left a result since the first look.
     const late = await reuse(deps, input, keyed, loaded.project.id);
-    if (late !== null) return late;
+    if (late !== null) return { reusedFrom: late };
   }
-  await queueStage(deps.db, input, keyed);
-  return null;
+  return { waitsFor: await queueStage(deps.db, input, keyed) };
 }
 
 /** What the one stage of a reproduction needs comes from the original. @throws not-reproducible */

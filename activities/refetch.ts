@@ -5,7 +5,8 @@ import type { DataSource, Params } from '#core/project.ts';
 import { touchBlob } from '#db/blobs.ts';
 import type { Database } from '#db/connect.ts';
 import { listRunData, type RunData } from '#db/run-data.ts';
-import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import type { LoadedRun } from '#db/run-facts.ts';
+import { loadLabel } from '#db/run-label.ts';
 import { findSnapshot, type SnapshotRow } from '#db/snapshots.ts';
 import type { Lake } from '#lake/lake.ts';
 import { chooseParameters } from '#lake/query.ts';
@@ -33,12 +34,7 @@ export interface PinnedBefore {
 export async function pinnedBefore(db: Database, { reproduces, resumedFrom }: Run): Promise<PinnedBefore | null> {
   const before = reproduces ?? resumedFrom;
   if (before === null) return null;
-  return { label: await labelOf(db, before), isReproduced: reproduces !== null, rows: await listRunData(db, before) };
-}
-
-async function labelOf(db: Database, runId: string): Promise<string> {
-  const { run, project } = await loadRun(db, runId);
-  return `${project.name}/${run.number}`;
+  return { label: await loadLabel(db, before), isReproduced: reproduces !== null, rows: await listRunData(db, before) };
 }
 
 /**
@@ -102,7 +98,7 @@ export async function requireReadable(deps: RefetchDeps, run: Run, source: DataS
     row.datasetName === null &&
     (await touchBlob(deps.db, row.digest)) &&
     (await deps.lake.store.stat(row.digest)) !== null;
-  if (!isStored) await reread(deps, run, source, row, await labelOf(deps.db, row.runId));
+  if (!isStored) await reread(deps, run, source, row, await loadLabel(deps.db, row.runId));
 }
 
 async function reread(deps: RefetchDeps, run: Run, source: DataSource, row: RunData, label: string): Promise<void> {

@@ -11,6 +11,7 @@ import { openExecution } from '#db/executions.ts';
 import { syncFileSchedule } from '#db/file-schedule.ts';
 import { listPools } from '#db/nodes.ts';
 import { type LoadedRun, loadRun } from '#db/run-facts.ts';
+import { loadLabel } from '#db/run-label.ts';
 import { insertSteps, type NewStep, setResolved, showWhetherRunWaits, waitForNode } from '#db/steps.ts';
 import type { Mirrors } from '#git/mirror.ts';
 import type { BlobStore } from '#storage/blob-store.ts';
@@ -53,6 +54,7 @@ export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): P
     const { run } = resolved;
     if (run.plan === null || run.config === null || run.commit === null)
       throw new TypeError('a resolved run has a plan');
+    const original = run.reproduces === null ? null : await loadLabel(deps.db, run.reproduces);
     await insertSteps(deps.db, input.runId, input.execution, stepsOf(run.config, run.plan, run.reproduces !== null));
     return {
       result: {
@@ -60,7 +62,7 @@ export async function resolveCommit(deps: ResolveDeps, input: ExecutionInput): P
         plan: run.plan,
         commit: run.commit,
         model: run.config.models[0]?.name ?? null,
-        lines: linesOf(deps.publicUrl, resolved, await labelOfOriginal(deps.db, run.reproduces)),
+        lines: linesOf(deps.publicUrl, resolved, original),
       },
       facts: {
         commit: run.commit,
@@ -143,12 +145,6 @@ function stepsOf(config: ProjectConfig, plan: Plan, isReproduction: boolean): Ne
     ...stages,
     ...(plan.only === undefined ? ends : []),
   ];
-}
-
-async function labelOfOriginal(db: Database, originalId: string | null): Promise<string | null> {
-  if (originalId === null) return null;
-  const { run, project } = await loadRun(db, originalId);
-  return `${project.name}/${run.number}`;
 }
 
 function linesOf(

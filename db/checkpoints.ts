@@ -6,6 +6,7 @@ import { type AttemptId, holdFence } from './attempts.ts';
 import { lockLiveBlobs } from './blobs.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
 import { resultRun } from './result-run.ts';
+import { labelOfRun } from './run-label.ts';
 import { checkpointFiles, checkpointSets, initialCheckpoints } from './schema/checkpoints.ts';
 import { attempts, steps } from './schema/steps.ts';
 import { getStep } from './steps.ts';
@@ -22,9 +23,6 @@ export interface CheckpointSet {
   label: string;
 }
 
-const labelOf = (runId: unknown) =>
-  sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${runId})`;
-
 const setColumns = {
   runId: checkpointSets.runId,
   step: checkpointSets.step,
@@ -33,7 +31,7 @@ const setColumns = {
   digest: checkpointSets.digest,
   files: checkpointSets.files,
   sizeBytes: checkpointSets.sizeBytes,
-  label: labelOf(checkpointSets.runId),
+  label: labelOfRun(checkpointSets.runId),
 };
 
 /**
@@ -138,7 +136,7 @@ export async function findCheckpointSets(
         and s.step_key = (select step_key from wanted)
     )
     select s.run_id as "runId", s.step, s.number, s.fence, s.digest, s.files, s.size_bytes::float8 as "sizeBytes",
-           ${labelOf(sql`s.run_id`)} as label
+           ${labelOfRun(sql`s.run_id`)} as label
     from checkpoint_sets s, done
     where s.run_id in (select id from chain) and s.step = ${id.step} and s.step_key = (select step_key from wanted)
       and (done.at is null or s.created_at > done.at)
@@ -225,7 +223,7 @@ export async function chooseInitialCheckpoint(
       select s.reused_from, s.name from steps s where s.run_id = ${runId} and s.status = 'reused' and s.kind = 'stage'
     )
     select distinct on (s.step) s.run_id as "runId", s.step, s.number, s.fence, s.digest, s.files,
-           s.size_bytes::float8 as "sizeBytes", ${labelOf(sql`s.run_id`)} as label
+           s.size_bytes::float8 as "sizeBytes", ${labelOfRun(sql`s.run_id`)} as label
     from checkpoint_sets s join holders h on h.run_id = s.run_id and coalesce(h.step, s.step) = s.step
     order by s.step, s.run_id = ${runId} desc, s.number desc`);
   const found = step === null ? rows : rows.filter((row) => row.step === step);
@@ -240,7 +238,7 @@ async function notChosen(
   step: string | null,
   found: readonly CheckpointSet[],
 ): Promise<DomainError> {
-  const { rows } = await db.execute<{ label: string }>(sql`select ${labelOf(sql`${runId}::uuid`)} as label`);
+  const { rows } = await db.execute<{ label: string }>(sql`select ${labelOfRun(sql`${runId}::uuid`)} as label`);
   const run = rows[0]?.label ?? runId;
   const names = found.map((set) => set.step).join(', ');
   if (found.length === 0) {

@@ -5,6 +5,7 @@ import type { Database, Transaction } from './connect.ts';
 import { lockLiveBlobs } from './blobs.ts';
 import { resultRun } from './result-run.ts';
 import { stagesHaveQuotas } from './quotas.ts';
+import { labelOfRun, runLabel } from './run-label.ts';
 import { projects } from './schema/projects.ts';
 import { executions, runs } from './schema/runs.ts';
 import { artifacts, stepClaims, steps } from './schema/steps.ts';
@@ -56,7 +57,7 @@ const isOpen = (id: StepId) => and(stepIs(id), sql`${steps.status} in ('pending'
 
 async function labelOfHolder(tx: Transaction, stepKey: string): Promise<string> {
   const [holder] = await tx
-    .select({ label: sql<string>`${projects.name} || '/' || ${runs.number}` })
+    .select({ label: runLabel })
     .from(stepClaims)
     .innerJoin(runs, eq(runs.id, stepClaims.runId))
     .innerJoin(projects, eq(projects.id, runs.projectId))
@@ -72,16 +73,19 @@ const holderIsIdle = sql`(
   and not exists (select 1 from attempts a where a.run_id = ${stepClaims.runId} and a.step = ${stepClaims.step}
     and a.status in ('starting', 'running')))`;
 
-/** The step is to run: it joins the queue of its pool, or that of its quota first. */
-export async function queueStage(db: Database, id: StepId, stage: KeyedStage): Promise<void> {
-  await db.transaction(async (tx) => {
-    if (!(await holdRunAndExecution(tx, id))) return;
+export type QueuedFor = 'quota' | 'slot';
+
+/** The step is to run: it joins the queue of its pool, or that of its quota first. Answers which, null when it is over. */
+export async function queueStage(db: Database, id: StepId, stage: KeyedStage): Promise<QueuedFor | null> {
+  return await db.transaction(async (tx) => {
+    if (!(await holdRunAndExecution(tx, id))) return null;
     const waits = (await stagesHaveQuotas(tx)) ? waitingForQuota : waitingForSlot(stage.pool);
     await tx
       .update(steps)
       .set({ ...stage, status: 'waiting', ...waits, waitingSince: sql`clock_timestamp()` })
       .where(isOpen(id));
     await showWhetherRunWaits(tx, id.runId, id.execution);
+    return waits.waitsFor;
   });
 }
 
@@ -100,7 +104,7 @@ export interface EarlierResult {
 
 const resultColumns = {
   runId: resultRun,
-  label: sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${resultRun})`,
+  label: labelOfRun(resultRun),
   fence: sql<number>`coalesce(${steps.fence}, 0)`,
   facts: steps.facts,
   blobs: sql<string[]>`array(select distinct a.sha256 from artifacts a

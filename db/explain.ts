@@ -1,6 +1,7 @@
 // Reading what the steps of a run are made of, and which earlier run is nearest.
 import { and, asc, desc, eq, inArray, lt, sql } from 'drizzle-orm';
 import type { Queryable } from './connect.ts';
+import { labelOfRun, runLabel } from './run-label.ts';
 import { projects } from './schema/projects.ts';
 import { executions, runs } from './schema/runs.ts';
 import { steps } from './schema/steps.ts';
@@ -16,10 +17,7 @@ export async function listExplainedSteps(db: Queryable, runId: string) {
       stepKey: steps.stepKey,
       ingredients: steps.ingredients,
       facts: steps.facts,
-      reusedFrom: sql<
-        string | null
-      >`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id
-        where r.id = ${steps.reusedFrom})`,
+      reusedFrom: sql<string | null>`${labelOfRun(steps.reusedFrom)}`,
       isRerun: sql<boolean>`${steps.name} = any(${executions.rerun})`,
     })
     .from(steps)
@@ -45,7 +43,7 @@ export async function nearestEarlier(
     .selectDistinctOn([steps.name], {
       step: steps.name,
       id: runs.id,
-      label: sql<string>`${projects.name} || '/' || ${runs.number}`,
+      label: runLabel,
     })
     .from(runs)
     .innerJoin(projects, eq(projects.id, runs.projectId))

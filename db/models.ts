@@ -7,6 +7,7 @@ import { listArtifactsBelow } from './artifacts.ts';
 import type { Queryable, Transaction } from './connect.ts';
 import { isoInstant } from './instants.ts';
 import { newId } from './ids.ts';
+import { runLabel } from './run-label.ts';
 import { aliases, models, versions } from './schema/models.ts';
 import { projects } from './schema/projects.ts';
 import { runs } from './schema/runs.ts';
@@ -59,7 +60,7 @@ const versionColumns = {
   modelId: models.id,
   version: versions.number,
   run: versions.runId,
-  runLabel: sql<string>`${projects.name} || '/' || ${runs.number}`,
+  runLabel: runLabel,
   commit: runs.commit,
   gateResult: runs.gateResult,
   gateReport: runs.gateReport,

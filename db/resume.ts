@@ -7,6 +7,7 @@ import { recordAudit } from './audit.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
 import { findRequest, type RequestKey, rememberRequest } from './idempotency.ts';
 import { lockRun } from './runs.ts';
+import { runLabel } from './run-label.ts';
 import { projects } from './schema/projects.ts';
 import { executions, runs } from './schema/runs.ts';
 import { steps } from './schema/steps.ts';
@@ -76,7 +77,7 @@ export async function resumeAsNewRun(pool: pg.Pool, submit: Submit & { resumedFr
 
 async function findOpenEqual(tx: Transaction, submit: Submit & { resumedFrom: string }) {
   const [found] = await tx
-    .select({ label: sql<string>`${projects.name} || '/' || ${runs.number}` })
+    .select({ label: runLabel })
     .from(runs)
     .innerJoin(projects, eq(projects.id, runs.projectId))
     .innerJoin(executions, and(eq(executions.runId, runs.id), eq(executions.n, 1)))

@@ -1,6 +1,7 @@
 // The blobs that a run itself names: manifest, statement, lock, source and patch.
 import { eq, sql } from 'drizzle-orm';
 import type { Queryable } from './connect.ts';
+import { runLabel } from './run-label.ts';
 import { projects } from './schema/projects.ts';
 import { runs } from './schema/runs.ts';
 
@@ -20,7 +21,7 @@ export async function findBlobsOfRun(db: Queryable, runId: string): Promise<Blob
     sql<RunBlob | null>`(select jsonb_build_object('sha256', b.sha256, 'sizeBytes', b.size_bytes) from blobs b where b.sha256 = ${sha256})`;
   const [row] = await db
     .select({
-      label: sql<string>`${projects.name} || '/' || ${runs.number}`,
+      label: runLabel,
       manifest: blob(runs.manifestSha256),
       statement: blob(runs.statementSha256),
       lock: blob(sql`(select e.lock_sha256 from environments e where e.environment_key = ${runs.environmentKey})`),

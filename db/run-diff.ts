@@ -6,6 +6,7 @@ import { type MetricSummary, parseMetric } from '#core/metrics.ts';
 import type { StepStatus } from '#core/run.ts';
 import type { Queryable } from './connect.ts';
 import { isoInstant, isoInstantOrNull } from './instants.ts';
+import { labelOfRun, runLabel } from './run-label.ts';
 import { environments } from './schema/environments.ts';
 import { projects } from './schema/projects.ts';
 import { runs } from './schema/runs.ts';
@@ -42,7 +43,7 @@ const stepsOfRun = sql<DiffStep[]>`coalesce((
   select jsonb_agg(jsonb_build_object(
     'name', s.name, 'kind', s.kind, 'status', s.status, 'stepKey', s.step_key,
     'durationMs', round(extract(epoch from s.finished_at - s.started_at) * 1000),
-    'reusedFrom', (select p.name || '/' || o.number from runs o join projects p on p.id = o.project_id where o.id = s.reused_from),
+    'reusedFrom', ${labelOfRun(sql`s.reused_from`)},
     'secrets', s.ingredients -> 'secrets', 'threads', s.ingredients -> 'threads',
     'files', case when s.name = 'build-environment' then s.facts -> 'files' end,
     'hardware', (select a.hardware from attempts a
@@ -68,7 +69,7 @@ export async function readDiffRuns(db: Queryable, before: string, after: string)
     .select({
       id: runs.id,
       projectId: runs.projectId,
-      label: sql<string>`${projects.name} || '/' || ${runs.number}`,
+      label: runLabel,
       status: runs.status,
       failure: runs.failure,
       commit: runs.commit,

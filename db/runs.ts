@@ -6,6 +6,7 @@ import { recordAudit } from './audit.ts';
 import type { Database, Queryable, Transaction } from './connect.ts';
 import { durationMs, isoInstant, isoInstantOrNull } from './instants.ts';
 import { summaryColumns } from './run-summary.ts';
+import { labelOfRun } from './run-label.ts';
 import { aliases, models, versions } from './schema/models.ts';
 import { projects } from './schema/projects.ts';
 import { runData } from './schema/run-data.ts';
@@ -77,10 +78,7 @@ export async function listRunSteps(db: Queryable, runId: string) {
       status: steps.status,
       reason: steps.reason,
       stepKey: steps.stepKey,
-      reusedFrom: sql<
-        string | null
-      >`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id
-        where r.id = ${steps.reusedFrom})`,
+      reusedFrom: sql<string | null>`${labelOfRun(steps.reusedFrom)}`,
       facts: steps.facts,
       failure: steps.failure,
       fence: steps.fence,

@@ -3,6 +3,7 @@ import { desc, eq, or, sql } from 'drizzle-orm';
 import type { VerdictReport } from '#core/verdict.ts';
 import type { Database, Queryable } from './connect.ts';
 import { isoInstant } from './instants.ts';
+import { labelOfRun } from './run-label.ts';
 import { runs } from './schema/runs.ts';
 import { verdicts } from './schema/verdicts.ts';
 
@@ -27,15 +28,12 @@ export async function findVerdict(db: Queryable, runId: string): Promise<Verdict
   return row?.report ?? null;
 }
 
-const label = (runId: unknown) =>
-  sql<string>`(select p.name || '/' || r.number from runs r join projects p on p.id = r.project_id where r.id = ${runId})`;
-
 /** The verdict on the run as a reproduction, and those on its reproductions; newest first. */
 export async function listVerdicts(db: Queryable, runId: string) {
   return await db
     .select({
-      run: label(verdicts.runId),
-      original: label(verdicts.originalId),
+      run: labelOfRun(verdicts.runId),
+      original: labelOfRun(verdicts.originalId),
       report: verdicts.report,
       createdAt: isoInstant(verdicts.createdAt),
     })
