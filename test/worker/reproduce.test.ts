@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { eq } from 'drizzle-orm';
+import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildApp } from '#api/app.ts';
 import type { Verdict } from '#contract/verdicts.ts';
 import type { Run } from '#contract/runs.ts';
 import type { Database } from '#db/connect.ts';
@@ -13,15 +13,14 @@ import { versions } from '#db/schema/models.ts';
 import { projects } from '#db/schema/projects.ts';
 import { verdicts } from '#db/schema/verdicts.ts';
 import { findSnapshot } from '#db/snapshots.ts';
-import { issueToken } from '#db/tokens.ts';
 import { createClient } from '#sdk/client.ts';
 import { appendSegment } from '#lake/append.ts';
-import { createLogger } from '#worker/logger.ts';
 import { callCli } from '#test/cli/call.ts';
 import { startTestWorkers, type TestWorkers } from '../support/workers.ts';
+import { buildWorkersApi } from '../support/workers-api.ts';
 
 let workers: TestWorkers;
-let app: Awaited<ReturnType<typeof buildApp>>;
+let app: FastifyInstance;
 let client: ReturnType<typeof createClient>;
 let env: Record<string, string>;
 /** Nothing is in it: a colleague has only the server. */
@@ -29,35 +28,10 @@ let elsewhere = '';
 
 beforeAll(async () => {
   workers = await startTestWorkers({ slots: 3, database: losingVerdicts });
-  const { connection, store, lake, mirrors, secretsKey, home } = workers;
-  app = await buildApp({
-    log: createLogger(process.env.ASSAY_TEST_LOG ?? 'silent'),
-    connection,
-    store,
-    mirrors,
-    secretsKey,
-    lakeEngine: lake.engine,
-    temporal: () => null,
-    facts: {
-      publicUrl: 'http://localhost:7410',
-      isLoopback: true,
-      offer: { kind: 'process' },
-      temporalUi: null,
-      temporaryDir: join(home, 'tmp'),
-      cacheDir: join(home, 'cache'),
-      uploadBytesMax: 1024,
-    },
-  });
+  const api = await buildWorkersApi(workers, { owner: 'bob', temporal: () => null });
+  app = api.app;
+  const { token } = api;
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
-  const wanted = {
-    name: 'ml',
-    owner: 'bob',
-    role: 'ml',
-    projectId: null,
-    expiresInDays: null,
-    issuedBy: 'test',
-  } as const;
-  const { token } = await issueToken(workers.db, wanted, null);
   client = createClient({ url, token });
   elsewhere = await mkdtemp(join(tmpdir(), 'assay-elsewhere-'));
   env = { HOME: elsewhere, ASSAY_URL: url, ASSAY_TOKEN: token };

@@ -1,11 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { join } from 'node:path';
 import type { Connection } from '@temporalio/client';
 import { and, eq } from 'drizzle-orm';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { buildApp } from '#api/app.ts';
 import type { ResumePlan, ResumeRun } from '#contract/resume.ts';
 import type { Problem } from '#contract/problems.ts';
 import type { RunSummary } from '#contract/runs.ts';
@@ -15,11 +13,11 @@ import { listMetrics } from '#db/metrics.ts';
 import { locks } from '#db/schema/environments.ts';
 import { executions } from '#db/schema/runs.ts';
 import { artifacts, attempts } from '#db/schema/steps.ts';
-import { issueToken } from '#db/tokens.ts';
 import { appendSegment } from '#lake/append.ts';
 import { readBlob } from '#storage/keep.ts';
 import { ensureNamespace } from '#worker/temporal/namespace.ts';
 import { startTestWorkers, type TestWorkers } from '../support/workers.ts';
+import { buildWorkersApi } from '../support/workers-api.ts';
 
 let workers: TestWorkers;
 let app: FastifyInstance;
@@ -27,26 +25,7 @@ let token: string;
 
 beforeAll(async () => {
   workers = await startTestWorkers({ slots: 4 });
-  const { connection, store, mirrors, lake, client, secretsKey, home } = workers;
-  app = await buildApp({
-    connection,
-    store,
-    mirrors,
-    lakeEngine: lake.engine,
-    temporal: () => client,
-    secretsKey,
-    facts: {
-      publicUrl: 'http://localhost:7410',
-      isLoopback: true,
-      offer: { kind: 'process' },
-      temporalUi: null,
-      temporaryDir: join(home, 'tmp'),
-      cacheDir: join(home, 'cache'),
-      uploadBytesMax: 1024 * 1024,
-    },
-  });
-  const grant = { role: 'ml' as const, projectId: null, expiresInDays: null, issuedBy: 'test' };
-  token = (await issueToken(workers.db, { ...grant, name: 'ml', owner: 'ada@example.org' }, null)).token;
+  ({ app, token } = await buildWorkersApi(workers, { owner: 'ada@example.org', temporal: () => workers.client }));
 });
 
 afterAll(async () => {

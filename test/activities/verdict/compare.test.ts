@@ -18,6 +18,7 @@ import { pinRunData } from '#db/run-data.ts';
 import { createLock } from '#environment/lock.ts';
 import { materialise } from '#lake/query.ts';
 import { keepBlob } from '#storage/keep.ts';
+import { projectConfig, stage as stageOf } from '#test/api/project-config.ts';
 import { insertProject, insertQueued } from '#test/db/runs-in-database.ts';
 import { createTestLake, type TestLake } from '#test/lake/lake.ts';
 
@@ -34,26 +35,14 @@ const deps = () => ({ db: lake.db, store: lake.store, lake });
 const archive = (name: string) => readFileSync(join(lake.scratch, name));
 const keep = async (bytes: Buffer | string) => (await keepBlob(lake.db, lake.store, Buffer.from(bytes))).sha256;
 
-const stage = (name: string, more: Partial<Stage> = {}): Stage => ({
-  name,
-  command: `python ${name}.py`,
-  needs: [],
-  resources: { accelerators: null, cpus: null, memoryGib: null, nodes: 1 },
-  pool: null,
-  timeoutMs: 1000,
-  graceMs: 1000,
-  retries: 0,
-  outputs: [],
-  checkpoints: null,
-  code: null,
-  params: null,
-  env: {},
-  secrets: [],
-  network: 'open',
-  cache: true,
-  deterministic: false,
-  ...more,
-});
+const stage = (name: string, more: Partial<Stage> = {}): Stage =>
+  stageOf({
+    name,
+    command: `python ${name}.py`,
+    resources: { accelerators: null, cpus: null, memoryGib: null, nodes: 1 },
+    outputs: [],
+    ...more,
+  });
 
 interface Made {
   config?: Partial<ProjectConfig>;
@@ -69,14 +58,11 @@ interface Made {
   data?: Parameters<typeof pinRunData>[1] | null;
 }
 
-const config = {
-  models: [{ name: 'digits', path: 'model/' }],
+const config = projectConfig({
   metrics: { files: [], declare: { accuracy: { goal: 'max', from: null, use: 'last', tolerance: 0.002 } } },
   gate: ['accuracy >= 0.9'],
   stages: [stage('train')],
-  data: [],
-  verify: { predictions: null, key: null, ignore: [] },
-} as unknown as ProjectConfig;
+});
 
 const usual = { files: { 'model/w.bin': 'weights' }, metrics: { accuracy: 0.97, seconds: 12 } };
 
