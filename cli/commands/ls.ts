@@ -78,13 +78,13 @@ async function list(context: Context, { json, limit, ...query }: ListOptions): P
   const rows = items.map((run) => [
     ...rowOf(context, run),
     ...(isWaiting ? [run.waitingReason ?? ''] : []),
-    ...(isStarted ? [triggerCell(run)] : []),
     ...(isJudged ? [verdictCell(run)] : []),
+    ...(isStarted ? [triggerCell(run)] : []),
   ]);
   const shown = [
     ...(isWaiting ? withReason : columns),
-    ...(isStarted ? [startedBy] : []),
     ...(isJudged ? [verdictColumn] : []),
+    ...(isStarted ? [startedBy] : []),
   ];
   terminal.write(formatTable(terminal, shown, rows));
   if (nextCursor !== null && terminal.isTerminal) terminal.note(`There are more; see them with -n ${limit * 5}.`);

@@ -139,7 +139,7 @@ describe('a reproduction', () => {
     expect(original.versions).toMatchObject([{ version: 1, aliases: ['production'] }]);
     expect(await workers.db.select().from(versions).where(eq(versions.runId, again.id))).toEqual([]);
     expect((await client.runs.verdicts('same/1')).items).toEqual([verdict]);
-    expect((await assay('ls', '--project', 'same')).out).toMatch(/^same\/2\t.*\tidentical G4\n/);
+    expect((await assay('ls', '--project', 'same')).out).toMatch(/^same\/2\t.*\tidentical G4\t\n/);
     expect((await assay('show', 'same/1')).out).toContain('identical (G4), reproduced by same/2');
 
     const third = await reproduce('same/2');
